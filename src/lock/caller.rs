@@ -1,0 +1,103 @@
+//! Who asks: what the table is told of the process behind a request.
+//!
+//! Found by `process`, judged by the table (semantics.md, "Who is the
+//! caller"). Plain data: whatever holds a pidfd stays outside.
+
+use super::ids::{ProcessId, Uid, User};
+
+/// The process that asks, and for whom.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The process whose system call this is; none when the daemon cannot see
+    /// it (it lives in a pid namespace beside or above the daemon's).
+    pub requester: Option<ProcessId>,
+    /// The requester's program as the lists name it: its comm, or the applet
+    /// of a multi-call binary. Empty when it cannot be seen.
+    pub program: String,
+    /// The credentials of the request.
+    pub user: User,
+    /// What the rules made of it.
+    pub standing: Standing,
+    /// The requester and its ancestors, nearest first, as far up as they were
+    /// asked for; who is on the holder's side is read from it.
+    pub ancestors: Vec<ProcessId>,
+}
+
+/// What the rules of "Who is the caller" lead to.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// A process would hold.
+    Process(Candidate),
+    /// A session manager started the requester: nobody is left to hold, the
+    /// claim belongs to the user alone.
+    Detached(Chain),
+    /// The script that the requester worked for has ended.
+    Orphan(Chain),
+    /// The requester lives in a pid namespace that the daemon cannot see.
+    Unseen,
+}
+
+/// A process that can hold, and what is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Never empty. The first holds; when it ends the next one does. More than
+    /// one only for forked subshells: each is followed by the shell that it
+    /// was forked from.
+    pub lineage: Vec<ProcessId>,
+    /// The user that the first of the lineage runs as.
+    pub user: User,
+    /// Its command line, made printable and cut to a readable length.
+    pub command: String,
+    /// How it was found.
+    pub via: Chain,
+}
+
+impl Candidate {
+    /// The process that holds first; none only for a lineage that breaks the
+    /// promise above.
+    pub fn holder(&self) -> Option<ProcessId> {
+        self.lineage.first().copied()
+    }
+}
+
+/// The programs between the requester and the holder, nearest the requester
+/// first and the holder left out, as `touch < sh -c < make`. Printable.
+/// For a requester that holds itself: its own name.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Chain(pub String);
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Caller {
+    /// The processes that may hold for this caller: itself and the shells it
+    /// was forked from.
+    pub fn lineage(&self) -> &[ProcessId] {
+        match &self.standing {
+            Standing::Process(candidate) => &candidate.lineage,
+            _ => &[],
+        }
+    }
+
+    /// The chain by which the caller was found, for status and log.
+    pub fn via(&self) -> &str {
+        match &self.standing {
+            Standing::Process(candidate) => &candidate.via.0,
+            Standing::Detached(via) | Standing::Orphan(via) => &via.0,
+            Standing::Unseen => "another pid namespace",
+        }
+    }
+
+    /// Whether `process` is the requester or above it.
+    pub fn descends_from(&self, process: ProcessId) -> bool {
+        self.ancestors.contains(&process)
+    }
+
+    /// The user whose request this is.
+    pub fn uid(&self) -> Uid {
+        self.user.uid
+    }
+}

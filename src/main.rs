@@ -1,0 +1,3 @@
+//! The `boardlock` command.
+
+fn main() {}

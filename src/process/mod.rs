@@ -1,0 +1,1 @@
+//! Who is the caller: /proc read by the rules of semantics.md.
