@@ -1,5 +1,33 @@
 //! The lock table: boards, claims, holders, expiry. Pure: an event and a time
-//! in, a decision and its effects out.
+//! in, a decision and its effects out. No FUSE, no clock, no I/O.
+//!
+//! | rule of semantics.md | file |
+//! | --- | --- |
+//! | Acquire, by call | `acquire.rs`, `rename.rs` |
+//! | Opening a held board for writing | `open.rs` |
+//! | Release | `release.rs` |
+//! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
+//! | Metadata: content | `content.rs`, `record.rs` |
+//! | Metadata: times, mode, extended attributes | `attributes.rs` |
+//! | Directories and links | `node.rs`, `acquire.rs` |
 
+pub mod acquire;
+pub mod attributes;
 pub mod caller;
+pub mod claim;
+pub mod content;
+pub mod effect;
+pub mod expiry;
 pub mod ids;
+pub mod node;
+pub mod open;
+pub mod options;
+pub mod record;
+pub mod refusal;
+pub mod release;
+pub mod rename;
+pub mod table;
+pub mod time;
+
+pub use refusal::Refusal;
+pub use table::Table;

@@ -1,0 +1,241 @@
+//! Acquiring a free board: by making a file, a directory, a symbolic link or a
+//! second name (semantics.md, "Acquire, by call").
+
+use super::caller::{Caller, Chain, Standing};
+use super::claim::{Claim, Holder, Refused};
+use super::content::Named;
+use super::effect::{Effect, Held};
+use super::ids::{Handle, Ino, User};
+use super::node::{Body, Directory, check_name};
+use super::open::OpenMode;
+use super::record::{self, Written};
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::{Expiry, Now, Timestamp};
+
+/// What a free board is claimed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link with this target.
+    Link(Vec<u8>),
+}
+
+impl Table {
+    /// Claims a free board by making it, for the caller; with `open`, also
+    /// opens it (open(2) with O_CREAT).
+    ///
+    /// # Errors
+    /// `Exists` when the name is taken; without `exclusive`, `Gone`: the kernel
+    /// walks again, finds it and opens it. Else as the rules have it.
+    pub fn make(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        (dir, name): (Ino, &[u8]),
+        make: Make,
+        exclusive: bool,
+        open: Option<OpenMode>,
+    ) -> Result<(Ino, Option<Handle>), Refusal> {
+        check_name(name).map_err(|refusal| self.deny(dir, name, caller, refusal))?;
+        if let Some(ino) = self.directory(dir)?.get(name) {
+            return Err(if exclusive {
+                self.refuse(ino, caller, Refusal::Exists)
+            } else {
+                Refusal::Gone
+            });
+        }
+        if let Make::Link(target) = &make
+            && target.contains(&b'/')
+        {
+            return Err(self.deny(dir, name, caller, Refusal::TargetPath));
+        }
+        self.may_make(caller, dir, name)?;
+        let (holder, user, command, via) = self
+            .claimant(caller)
+            .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
+        self.room_for(caller.uid())
+            .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
+
+        let body = match make {
+            Make::File => Body::File(Vec::new()),
+            Make::Directory => Body::Directory(Directory::default()),
+            Make::Link(target) => Body::Link(target.into()),
+        };
+        let ino = self.inode_for(dir, name, body, now);
+        let claim = Claim {
+            id: self.new_claim(),
+            holder,
+            user,
+            charged: caller.uid(),
+            command,
+            via,
+            token: self.new_token(),
+            since: *now,
+            expiry: self.options.lease.map(|length| Expiry::lease(length, now)),
+            mtime: None,
+            atime: None,
+            note: None,
+            refused: Refused::default(),
+        };
+        let held = Held::new(self.path_of(dir, name), &claim);
+        self.begin_claim(ino, claim);
+        self.add_name(dir, name, ino);
+        self.effect(Effect::Acquired(held));
+        let handle = open.map(|mode| self.add_open(ino, caller, mode, true));
+        Ok((ino, handle))
+    }
+
+    /// Takes over a lock file that lay in the lock directory before it was
+    /// mounted: the board is claimed for whom its content names.
+    ///
+    /// # Errors
+    /// As for making it.
+    pub fn adopt(
+        &mut self,
+        now: &Now,
+        name: &[u8],
+        content: &[u8],
+        user: User,
+        named: Named,
+    ) -> Result<(), Refusal> {
+        check_name(name)?;
+        if self.directory(Ino::ROOT)?.get(name).is_some() {
+            return Err(Refusal::Exists);
+        }
+        self.room_for(user.uid)?;
+        let (holder, user, command) = match named {
+            Named::Process(found) => (Holder::Process(found.lineage), found.user, found.command),
+            Named::Detached => (Holder::Detached, user, String::new()),
+        };
+        let expiry = match record::judge(content) {
+            Written::Both { expiry, .. } => {
+                expiry.map(|moment| Expiry::At(Timestamp::from_secs(moment)))
+            }
+            _ => None,
+        };
+        let ino = self.inode_for(Ino::ROOT, name, Body::File(content.to_vec()), now);
+        let claim = Claim {
+            id: self.new_claim(),
+            holder,
+            user,
+            charged: user.uid,
+            command,
+            via: Chain("taken over".to_owned()),
+            token: self.new_token(),
+            since: *now,
+            expiry,
+            mtime: None,
+            atime: None,
+            note: None,
+            refused: Refused::default(),
+        };
+        let held = Held::new(name.to_vec(), &claim);
+        self.begin_claim(ino, claim);
+        self.add_name(Ino::ROOT, name, ino);
+        self.effect(Effect::Acquired(held));
+        Ok(())
+    }
+
+    /// Gives a claim a second name, which is acquired with it (link(2)).
+    ///
+    /// # Errors
+    /// `Exists` when the name is taken, before anything else: it is the one
+    /// answer that link-style lockers know as "held". `Missing` for a free
+    /// inode, `NotHolder` for another's, `NotPermitted` for a directory.
+    pub fn link(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        (dir, name): (Ino, &[u8]),
+    ) -> Result<(), Refusal> {
+        check_name(name).map_err(|refusal| self.deny(dir, name, caller, refusal))?;
+        if let Some(taken) = self.directory(dir)?.get(name) {
+            return Err(self.refuse(taken, caller, Refusal::Exists));
+        }
+        let node = self.node(ino)?;
+        if node.is_directory() {
+            return Err(self.refuse(ino, caller, Refusal::NotPermitted));
+        }
+        let Some(claim) = &node.claim else {
+            return Err(Refusal::Missing);
+        };
+        let charged = claim.charged;
+        if !claim.movable_by(caller) {
+            return Err(self.refuse(ino, caller, Refusal::NotHolder));
+        }
+        self.may_make(caller, dir, name)?;
+        self.room_for(charged)
+            .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
+        self.add_name(dir, name, ino);
+        self.acquired_again(now, ino, dir, name);
+        Ok(())
+    }
+
+    /// A claim has a name that it did not have: that board is acquired now.
+    pub(super) fn acquired_again(&mut self, now: &Now, ino: Ino, dir: Ino, name: &[u8]) {
+        let token = self.new_token();
+        let path = self.path_of(dir, name);
+        let Some(claim) = self.claim_mut(ino) else {
+            return;
+        };
+        claim.token = token;
+        claim.since = *now;
+        let held = Held::new(path, claim);
+        self.effect(Effect::Acquired(held));
+    }
+
+    /// Whether the caller may put a new name into a directory: into a claimed
+    /// one only its holder's side (`ln tmp board` into somebody's directory
+    /// must not look like success), and nobody one that a symbolic link points
+    /// to (`touch` follows links).
+    pub(super) fn may_make(
+        &mut self,
+        caller: &Caller,
+        dir: Ino,
+        name: &[u8],
+    ) -> Result<(), Refusal> {
+        let node = self.node(dir)?;
+        if dir != Ino::ROOT && node.names.is_empty() {
+            return Err(Refusal::Gone);
+        }
+        if node
+            .claim
+            .as_ref()
+            .is_some_and(|claim| !claim.on_side(caller))
+        {
+            return Err(self.refuse(dir, caller, Refusal::InsideAnothers));
+        }
+        if self.directory(dir)?.is_target(name) {
+            return Err(self.deny(dir, name, caller, Refusal::LinkedTo));
+        }
+        Ok(())
+    }
+
+    /// Who holds a claim that this caller makes.
+    fn claimant(&self, caller: &Caller) -> Result<(Holder, User, String, Chain), Refusal> {
+        match &caller.standing {
+            Standing::Process(candidate) if !candidate.lineage.is_empty() => Ok((
+                Holder::Process(candidate.lineage.clone()),
+                candidate.user,
+                candidate.command.clone(),
+                candidate.via.clone(),
+            )),
+            Standing::Process(_) | Standing::Orphan(_) => Err(Refusal::Orphan),
+            Standing::Detached(via) => {
+                Ok((Holder::Detached, caller.user, String::new(), via.clone()))
+            }
+            Standing::Unseen if self.options.lease.is_some() => Ok((
+                Holder::Detached,
+                caller.user,
+                String::new(),
+                Chain(caller.via().to_owned()),
+            )),
+            Standing::Unseen => Err(Refusal::Unseen),
+        }
+    }
+}

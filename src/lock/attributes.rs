@@ -1,0 +1,284 @@
+//! What a board shows as a file and what of it can be set (semantics.md,
+//! "Metadata").
+
+use std::time::Duration;
+
+use super::caller::Caller;
+use super::claim::Holder;
+use super::ids::{Handle, Ino, Uid, User};
+use super::node::Body;
+use super::options::ReleaseRule;
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::{Expiry, LAST_SECOND, Now, Timestamp};
+
+/// A modification time further ahead than this is an expiry.
+const AHEAD: Duration = Duration::from_secs(2);
+
+/// What stat(2) shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its number.
+    pub ino: Ino,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes that were written; 0 while the content is the status.
+    pub size: u64,
+    /// The access time.
+    pub atime: Timestamp,
+    /// Until when the lock is good.
+    pub mtime: Timestamp,
+    /// When it was acquired.
+    pub ctime: Timestamp,
+    /// How many names it has: 0 for an open file of a free board.
+    pub links: u32,
+    /// Whose it is.
+    pub user: User,
+}
+
+/// What an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+}
+
+/// A time to be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTime {
+    /// To now, as a plain `touch` does.
+    Now,
+    /// To a given moment.
+    To(Timestamp),
+}
+
+/// What of a file is to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Change {
+    /// chmod(2).
+    pub mode: bool,
+    /// chown(2).
+    pub owner: bool,
+    /// truncate(2).
+    pub size: Option<u64>,
+    /// The access time.
+    pub atime: Option<SetTime>,
+    /// The modification time.
+    pub mtime: Option<SetTime>,
+}
+
+impl Body {
+    /// What this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Body::File(_) => Kind::File,
+            Body::Directory(_) => Kind::Directory,
+            Body::Link(_) => Kind::Link,
+        }
+    }
+}
+
+impl Table {
+    /// What stat(2) shows of an inode.
+    ///
+    /// # Errors
+    /// `Gone` when there is none.
+    pub fn attributes(&self, ino: Ino, now: &Now) -> Result<Attributes, Refusal> {
+        let node = self.node(ino)?;
+        let claim = node.claim.as_ref();
+        let good_until = claim.and_then(|claim| claim.good_until(now));
+        let mtime = match claim.and_then(|claim| claim.mtime) {
+            // Set as an expiry that has passed: to tools that steal by age a
+            // living holder's lock must look fresh.
+            Some(set) if claim.is_some_and(|c| c.overdue(now) && is_expiry(c.expiry, set)) => {
+                now.wall
+            }
+            Some(set) => set,
+            None => good_until.unwrap_or(now.wall),
+        };
+        let size = match &node.body {
+            Body::File(content) => content.len(),
+            Body::Directory(_) => 0,
+            Body::Link(target) => target.len(),
+        };
+        Ok(Attributes {
+            ino,
+            kind: node.body.kind(),
+            size: size as u64,
+            atime: claim.and_then(|claim| claim.atime).unwrap_or(now.wall),
+            mtime,
+            ctime: self.changed(node),
+            links: match &node.body {
+                // Directories do not count what is in them, as on btrfs.
+                Body::Directory(_) if ino == Ino::ROOT => 1,
+                _ => u32::try_from(node.names.len()).unwrap_or(u32::MAX),
+            },
+            user: claim.map_or(node.last.0, |claim| claim.user),
+        })
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// `Gone`, or `BadValue` for what is no link.
+    pub fn target(&self, ino: Ino) -> Result<&[u8], Refusal> {
+        match &self.node(ino)?.body {
+            Body::Link(target) => Ok(target),
+            _ => Err(Refusal::BadValue),
+        }
+    }
+
+    /// Changes attributes, all of them or none. `handle` is the open file for
+    /// ftruncate(2).
+    ///
+    /// # Errors
+    /// `NotPermitted` for owner and for another's mode; `Busy` for time and
+    /// size of another's board; `TooLarge`.
+    pub fn change(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        handle: Option<Handle>,
+        change: &Change,
+    ) -> Result<(), Refusal> {
+        let node = self.node(ino)?;
+        let user = node.claim.as_ref().map_or(node.last.0, |claim| claim.user);
+        if change.owner || (change.mode && !self.is_file_user(user.uid, caller)) {
+            return Err(self.refuse(ino, caller, Refusal::NotPermitted));
+        }
+        let times = change.atime.is_some() || change.mtime.is_some();
+        if !times && change.size.is_none() {
+            return Ok(());
+        }
+        let Some(claim) = &node.claim else {
+            return match () {
+                () if ino != Ino::ROOT => Err(Refusal::Gone),
+                () if self.is_file_user(user.uid, caller) => Ok(()),
+                () => Err(Refusal::NotPermitted),
+            };
+        };
+        let held = claim.held_by(caller);
+        if times && !held && !self.is_making(ino, caller) {
+            return Err(self.refuse(ino, caller, Refusal::Busy));
+        }
+        if let Some(size) = change.size {
+            let allowed = match handle.and_then(|handle| self.opens.get(&handle)) {
+                Some(open) => self.may_write(open),
+                None => held,
+            };
+            if !allowed {
+                return Err(self.refuse(ino, caller, Refusal::Busy));
+            }
+            self.resize(ino, size)?;
+        }
+        if let Some(mtime) = change.mtime {
+            self.set_mtime(now, ino, mtime);
+        }
+        if let Some(atime) = change.atime
+            && let Some(claim) = self.claim_mut(ino)
+        {
+            claim.atime = match atime {
+                SetTime::Now => None,
+                SetTime::To(moment) => Some(moment),
+            };
+        }
+        Ok(())
+    }
+
+    fn set_mtime(&mut self, now: &Now, ino: Ino, mtime: SetTime) {
+        let is_file = self.nodes.get(&ino).is_some_and(|node| node.is_file());
+        let Some(claim) = self.claim_mut(ino) else {
+            return;
+        };
+        let expiry = match (mtime, claim.expiry) {
+            (SetTime::To(moment), _) if is_file && moment > now.wall.plus(AHEAD) => {
+                Some(Expiry::At(moment))
+            }
+            (SetTime::Now, Some(Expiry::Lease { length, .. })) => Some(Expiry::lease(length, now)),
+            (_, expiry) => expiry,
+        };
+        claim.mtime = match mtime {
+            SetTime::Now => None,
+            SetTime::To(moment) => Some(moment),
+        };
+        self.set_expiry(ino, expiry);
+    }
+
+    fn is_file_user(&self, uid: Uid, caller: &Caller) -> bool {
+        let asks = caller.uid();
+        asks == uid || asks == Uid::ROOT || asks == self.options.daemon
+    }
+
+    /// Sets or takes away the expiry by extended attribute.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `Gone` for a free board, `BadValue` beyond the year
+    /// 9999.
+    pub fn set_expires(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        expires: Option<i64>,
+    ) -> Result<(), Refusal> {
+        self.may_annotate(caller, ino)?;
+        if expires.is_some_and(|moment| !(1..=LAST_SECOND).contains(&moment)) {
+            return Err(Refusal::BadValue);
+        }
+        if let Some(claim) = self.claim_mut(ino) {
+            claim.mtime = None;
+        }
+        let expiry = expires.map(|moment| Expiry::At(Timestamp::from_secs(moment)));
+        self.set_expiry(ino, expiry);
+        self.expire(now);
+        Ok(())
+    }
+
+    /// Sets or takes away the note by extended attribute.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `Gone` for a free board, `TooLarge` past 4 KiB.
+    pub fn set_note(
+        &mut self,
+        caller: &Caller,
+        ino: Ino,
+        note: Option<Vec<u8>>,
+    ) -> Result<(), Refusal> {
+        self.may_annotate(caller, ino)?;
+        if note
+            .as_ref()
+            .is_some_and(|note| note.len() > super::content::CONTENT_MAX)
+        {
+            return Err(Refusal::TooLarge);
+        }
+        if let Some(claim) = self.claim_mut(ino) {
+            claim.note = note;
+        }
+        Ok(())
+    }
+
+    /// Expiry and note are the file's user's to set. Where only the holder's
+    /// side releases, only it sets them while it lives: an expiry in the past
+    /// would release.
+    fn may_annotate(&mut self, caller: &Caller, ino: Ino) -> Result<(), Refusal> {
+        let claim = self.node(ino)?.claim.as_ref().ok_or(Refusal::Gone)?;
+        let side_only = matches!(claim.holder, Holder::Process(_))
+            && self.options.release == ReleaseRule::Holder;
+        let allowed =
+            claim.on_side(caller) || (!side_only && self.is_file_user(claim.user.uid, caller));
+        if allowed {
+            Ok(())
+        } else {
+            Err(self.refuse(ino, caller, Refusal::NotPermitted))
+        }
+    }
+}
+
+fn is_expiry(expiry: Option<Expiry>, moment: Timestamp) -> bool {
+    expiry == Some(Expiry::At(moment))
+}

@@ -1,0 +1,162 @@
+//! A claim: who holds a board, since when and for how long.
+
+use std::collections::VecDeque;
+
+use super::caller::{Caller, Chain};
+use super::ids::{ProcessId, Token, Uid, User};
+use super::time::{Expiry, Now, Timestamp};
+
+/// One hold of one inode, never the same for two. The token tells holds apart
+/// for users and grows when a board is linked or renamed; this one stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimId(pub u64);
+
+/// Whom a claim belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The first of these processes; when it ends, the next one. Never empty:
+    /// with the last one the claim ends.
+    Process(Vec<ProcessId>),
+    /// The user alone.
+    Detached,
+    /// Nobody: a claimed directory whose holder ended while there were boards
+    /// in it. It goes with the last of them.
+    Gone,
+}
+
+impl Holder {
+    /// The process that holds now.
+    pub fn process(&self) -> Option<ProcessId> {
+        match self {
+            Holder::Process(lineage) => lineage.first().copied(),
+            Holder::Detached | Holder::Gone => None,
+        }
+    }
+
+    /// Every process that the claim hangs on.
+    pub fn lineage(&self) -> &[ProcessId] {
+        match self {
+            Holder::Process(lineage) => lineage,
+            Holder::Detached | Holder::Gone => &[],
+        }
+    }
+}
+
+/// A claim.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// This hold.
+    pub id: ClaimId,
+    /// Whom it belongs to.
+    pub holder: Holder,
+    /// The holder's user: the file's.
+    pub user: User,
+    /// The user whose boards it counts among: whose request made it, so that
+    /// nobody can use up another's share.
+    pub charged: Uid,
+    /// The holder's command line, printable.
+    pub command: String,
+    /// The chain by which the holder was found.
+    pub via: Chain,
+    /// The number of the acquisition.
+    pub token: Token,
+    /// When it was acquired.
+    pub since: Now,
+    /// Until when it is good.
+    pub expiry: Option<Expiry>,
+    /// The modification time that the holder set.
+    pub mtime: Option<Timestamp>,
+    /// The access time that the holder set.
+    pub atime: Option<Timestamp>,
+    /// The note that was set by extended attribute.
+    pub note: Option<Vec<u8>>,
+    /// Who tried to take the board during this hold.
+    pub refused: Refused,
+}
+
+impl Claim {
+    /// Whether the caller is the holder (semantics.md, "Words"): the claim's
+    /// current holder is it or one of the shells it was forked from.
+    pub fn held_by(&self, caller: &Caller) -> bool {
+        self.holder
+            .process()
+            .is_some_and(|holder| caller.lineage().contains(&holder))
+    }
+
+    /// Whether the caller is on the holder's side: the holder or a descendant.
+    pub fn on_side(&self, caller: &Caller) -> bool {
+        self.held_by(caller)
+            || self
+                .holder
+                .process()
+                .is_some_and(|holder| caller.descends_from(holder))
+    }
+
+    /// Whether the caller may give the claim another name: its holder, or the
+    /// user of a detached one.
+    pub fn movable_by(&self, caller: &Caller) -> bool {
+        match self.holder {
+            Holder::Process(_) => self.held_by(caller),
+            Holder::Detached => self.user.uid == caller.uid(),
+            Holder::Gone => false,
+        }
+    }
+
+    /// Whether the expiry has passed.
+    pub fn overdue(&self, now: &Now) -> bool {
+        self.expiry.is_some_and(|expiry| expiry.passed(now))
+    }
+
+    /// The expiry by the wall clock, unless it has passed.
+    pub fn good_until(&self, now: &Now) -> Option<Timestamp> {
+        self.expiry
+            .filter(|expiry| !expiry.passed(now))
+            .map(|expiry| expiry.wall(now))
+    }
+}
+
+/// Who was refused a board during one hold of it.
+#[derive(Clone, Debug, Default)]
+pub struct Refused(VecDeque<Refusee>);
+
+/// A caller as a refusal remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusee {
+    Process(ProcessId),
+    User(Uid),
+}
+
+/// How many refused callers a hold remembers; the oldest are forgotten first.
+const REMEMBERED: usize = 1024;
+
+impl Refused {
+    /// Remembers the caller; says whether it is the first time.
+    pub fn add(&mut self, caller: &Caller) -> bool {
+        let mut first = false;
+        for refusee in refusees(caller) {
+            if self.0.contains(&refusee) {
+                continue;
+            }
+            first = true;
+            if self.0.len() >= REMEMBERED {
+                self.0.pop_front();
+            }
+            self.0.push_back(refusee);
+        }
+        first
+    }
+
+    /// Whether this caller was refused.
+    pub fn has(&self, caller: &Caller) -> bool {
+        refusees(caller).any(|refusee| self.0.contains(&refusee))
+    }
+}
+
+/// A caller that is a process is remembered with the shells it was forked
+/// from, for the trap that runs in the script; one whose process does not last
+/// or cannot be seen by its user.
+fn refusees(caller: &Caller) -> impl Iterator<Item = Refusee> + '_ {
+    let lineage = caller.lineage();
+    let user = lineage.is_empty().then(|| Refusee::User(caller.uid()));
+    lineage.iter().copied().map(Refusee::Process).chain(user)
+}

@@ -1,0 +1,190 @@
+//! What is written into a board and read from it (semantics.md, "Metadata").
+
+use super::caller::{Candidate, Chain};
+use super::claim::{ClaimId, Holder};
+use super::effect::{Effect, Held};
+use super::ids::{Handle, Ino};
+use super::node::Body;
+use super::record::{self, Written};
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::{Expiry, Now, Timestamp};
+
+/// The most bytes that a board keeps.
+pub const CONTENT_MAX: usize = 4096;
+
+/// A write that was kept, and what it may mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where.
+    pub ino: Ino,
+    /// In which hold.
+    pub claim: ClaimId,
+    /// The whole content, judged.
+    pub written: Written,
+}
+
+/// Whom written content names, once the number in it was looked at.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// The process with the number in it, by the rules for callers.
+    Process(Candidate),
+    /// Nobody: the claim is the user's.
+    Detached,
+}
+
+impl Table {
+    /// Writes through an open file. Whether what was written names a holder is
+    /// for the caller of this to find out and to tell with [`Table::name`].
+    ///
+    /// # Errors
+    /// `Busy` through a file that holds nothing; `TooLarge` past 4 KiB, with
+    /// nothing changed.
+    pub fn write(&mut self, handle: Handle, offset: u64, data: &[u8]) -> Result<Kept, Refusal> {
+        let open = self.opens.get(&handle).ok_or(Refusal::Gone)?;
+        let (ino, append) = (open.ino, open.append);
+        if !self.may_write(open) {
+            return Err(Refusal::Busy);
+        }
+        let node = self.node_mut(ino)?;
+        let (Some(claim), Body::File(content)) = (&node.claim, &mut node.body) else {
+            return Err(Refusal::Busy);
+        };
+        // The kernel's idea of the end of the file may be old.
+        let start = if append {
+            content.len()
+        } else {
+            usize::try_from(offset).map_err(|_| Refusal::TooLarge)?
+        };
+        let end = start.checked_add(data.len()).ok_or(Refusal::TooLarge)?;
+        if end > CONTENT_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        if content.len() < end {
+            content.resize(end, 0);
+        }
+        content[start..end].copy_from_slice(data);
+        let kept = Kept {
+            ino,
+            claim: claim.id,
+            written: record::judge(content),
+        };
+        if let Some(open) = self.opens.get_mut(&handle) {
+            open.snapshot = None;
+        }
+        Ok(kept)
+    }
+
+    /// Cuts or stretches what was written.
+    pub(super) fn resize(&mut self, ino: Ino, size: u64) -> Result<(), Refusal> {
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= CONTENT_MAX)
+            .ok_or(Refusal::TooLarge)?;
+        if let Body::File(content) = &mut self.node_mut(ino)?.body {
+            content.resize(size, 0);
+        }
+        Ok(())
+    }
+
+    /// Written content names a holder, and an expiry with `EXPIRY PID`: they
+    /// hold from now on, if the hold that it was written in still lasts.
+    pub fn name(&mut self, now: &Now, kept: &Kept, named: Named) {
+        let Some(claim) = self
+            .claim_mut(kept.ino)
+            .filter(|claim| claim.id == kept.claim)
+        else {
+            return;
+        };
+        let old = claim.holder.clone();
+        match named {
+            Named::Process(candidate) => {
+                claim.holder = Holder::Process(candidate.lineage);
+                claim.user = candidate.user;
+                claim.command = candidate.command;
+                if claim.holder.process() != old.process() {
+                    claim.via = Chain(format!("{} (written)", candidate.via));
+                }
+            }
+            Named::Detached => {
+                claim.holder = Holder::Detached;
+                claim.command.clear();
+            }
+        }
+        let (new, user, since) = (claim.holder.clone(), claim.user, claim.since.wall);
+        let expiry = match (kept.written, claim.expiry) {
+            (
+                Written::Both {
+                    expiry: Some(moment),
+                    ..
+                },
+                _,
+            ) => Some(Expiry::At(Timestamp::from_secs(moment))),
+            // 0 takes back an expiry that was written before, not the lease
+            // that the administrator set.
+            (Written::Both { expiry: None, .. }, Some(Expiry::At(_))) => None,
+            (_, expiry) => expiry,
+        };
+        if let Ok(node) = self.node_mut(kept.ino) {
+            node.last = (user, since);
+        }
+        self.hang_on(kept.ino, new.lineage());
+        let gone: Vec<_> = old
+            .lineage()
+            .iter()
+            .copied()
+            .filter(|process| !new.lineage().contains(process))
+            .collect();
+        self.let_go(kept.ino, &gone);
+        self.set_expiry(kept.ino, expiry);
+        if new != old
+            && let Some(claim) = self.claim(kept.ino)
+        {
+            let held = Held::new(self.path(kept.ino), claim);
+            self.effect(Effect::Passed(held));
+        }
+        self.expire(now);
+    }
+
+    /// The inode of an open file.
+    pub fn opened(&self, handle: Handle) -> Option<Ino> {
+        self.opens.get(&handle).map(|open| open.ino)
+    }
+
+    /// Whether a read through this file at `offset` shows something new: its
+    /// first one, or one from the start again.
+    pub fn wants_snapshot(&self, handle: Handle, offset: u64) -> bool {
+        self.opens
+            .get(&handle)
+            .is_some_and(|open| offset == 0 || open.snapshot.is_none())
+    }
+
+    /// What was written, if anything was.
+    pub fn content(&self, ino: Ino) -> Option<&[u8]> {
+        match &self.nodes.get(&ino)?.body {
+            Body::File(content) if !content.is_empty() => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Sets what the reads of this open file show.
+    pub fn set_snapshot(&mut self, handle: Handle, text: Vec<u8>) {
+        if let Some(open) = self.opens.get_mut(&handle) {
+            open.snapshot = Some(text);
+        }
+    }
+
+    /// Reads from what the open file shows.
+    pub fn read(&self, handle: Handle, offset: u64, size: usize) -> &[u8] {
+        let text = self
+            .opens
+            .get(&handle)
+            .and_then(|open| open.snapshot.as_deref())
+            .unwrap_or_default();
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(text.len());
+        let end = start.saturating_add(size).min(text.len());
+        text.get(start..end).unwrap_or_default()
+    }
+}

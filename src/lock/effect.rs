@@ -1,0 +1,95 @@
+//! What the table decided beyond its answer: what to watch, what to tell.
+
+use std::time::Duration;
+
+use super::caller::Caller;
+use super::claim::Claim;
+use super::ids::{ProcessId, Token, User};
+use super::refusal::Refusal;
+
+/// Something to be done outside the table.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A claim hangs on this process: its end must be told.
+    Watch(ProcessId),
+    /// No claim hangs on this process any more.
+    Unwatch(ProcessId),
+    /// A board was acquired.
+    Acquired(Held),
+    /// A board changed hands: its holder ended and a shell it was forked from
+    /// holds on, or a pid was written into it.
+    Passed(Held),
+    /// A board was released.
+    Released {
+        /// The hold that ended.
+        held: Held,
+        /// Why.
+        end: End,
+        /// How long it lasted.
+        after: Duration,
+    },
+    /// Somebody was refused a board, for the first time during this hold.
+    Refused {
+        /// The board.
+        path: Vec<u8>,
+        /// Who asked.
+        caller: Caller,
+        /// Why not.
+        refusal: Refusal,
+        /// Who has it.
+        held: Option<Held>,
+    },
+}
+
+/// A hold as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The board, from the lock directory.
+    pub path: Vec<u8>,
+    /// The file's user.
+    pub user: User,
+    /// The holder; none for a detached claim.
+    pub holder: Option<ProcessId>,
+    /// Its command line.
+    pub command: String,
+    /// How it was found.
+    pub via: String,
+    /// The acquisition's number.
+    pub token: Token,
+}
+
+impl Held {
+    /// The claim on the board at `path`.
+    pub fn new(path: Vec<u8>, claim: &Claim) -> Held {
+        Held {
+            path,
+            user: claim.user,
+            holder: claim.holder.process(),
+            command: claim.command.clone(),
+            via: claim.via.0.clone(),
+            token: claim.token,
+        }
+    }
+}
+
+/// Why a hold ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The file was unlinked, by this program.
+    Unlinked {
+        /// The program that did it.
+        program: String,
+        /// For whom.
+        user: User,
+    },
+    /// The holder renamed another of its files to this name.
+    Replaced,
+    /// The file was given another name.
+    Renamed,
+    /// The holder's process ended.
+    Died,
+    /// The expiry passed.
+    Expired,
+    /// A claimed directory without a holder lost its last board.
+    Emptied,
+}

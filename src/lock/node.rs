@@ -1,0 +1,165 @@
+//! Inodes and names: what the lock directory is made of.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::claim::Claim;
+use super::ids::{Handle, Ino, User};
+use super::refusal::Refusal;
+use super::time::Timestamp;
+
+/// The most bytes of a name, as on any Linux file system.
+pub const NAME_MAX: usize = 255;
+
+/// A board's name within its directory.
+pub type Name = Box<[u8]>;
+
+/// Checks the name of a board that is to be made.
+///
+/// # Errors
+/// `LongName` over 255 bytes; `BadName` with control characters, which would
+/// forge lines in logs and listings.
+pub fn check_name(name: &[u8]) -> Result<(), Refusal> {
+    if name.len() > NAME_MAX {
+        return Err(Refusal::LongName);
+    }
+    let control = match std::str::from_utf8(name) {
+        Ok(text) => text.chars().any(char::is_control),
+        Err(_) => name.iter().any(u8::is_ascii_control),
+    };
+    if control || name.is_empty() || name.contains(&b'/') {
+        return Err(Refusal::BadName);
+    }
+    Ok(())
+}
+
+/// An inode.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is.
+    pub body: Body,
+    /// Its names: directory and name in it. None for a free board that is kept
+    /// because it is open, and for the lock directory itself.
+    pub names: Vec<(Ino, Name)>,
+    /// The names it had when its last hold ended. While it is open, who makes
+    /// one of them again gets this inode.
+    pub former: Vec<(Ino, Name)>,
+    /// Its open files.
+    pub opens: Vec<Handle>,
+    /// Who holds it. None for a free one and for directories that an
+    /// administrator laid out.
+    pub claim: Option<Claim>,
+    /// Whose it was last: what an open file of a free board shows.
+    pub last: (User, Timestamp),
+}
+
+/// What an inode is.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A regular file with what was written.
+    File(Vec<u8>),
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link with its target.
+    Link(Name),
+}
+
+/// The boards in a directory.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    entries: BTreeMap<Name, Entry>,
+    order: BTreeMap<u64, Name>,
+    next: u64,
+    /// How many symbolic links in it point to a name.
+    targets: HashMap<Name, usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ino: Ino,
+    /// Its place in a listing: grows with each entry made, so that a listing
+    /// that goes on after changes neither repeats nor skips one.
+    place: u64,
+}
+
+impl Directory {
+    /// The inode of a name.
+    pub fn get(&self, name: &[u8]) -> Option<Ino> {
+        self.entries.get(name).map(|entry| entry.ino)
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries whose place is after `place` (0: all), with their place.
+    pub fn after(&self, place: u64) -> impl Iterator<Item = (u64, &Name, Ino)> {
+        self.order
+            .range(place.saturating_add(1)..)
+            .filter_map(|(place, name)| Some((*place, name, self.get(name)?)))
+    }
+
+    /// Puts a name in, over what it meant before.
+    pub fn insert(&mut self, name: Name, ino: Ino) {
+        self.remove(&name);
+        self.next += 1;
+        self.order.insert(self.next, name.clone());
+        let place = self.next;
+        self.entries.insert(name, Entry { ino, place });
+    }
+
+    /// Takes a name out.
+    pub fn remove(&mut self, name: &[u8]) {
+        if let Some(entry) = self.entries.remove(name) {
+            self.order.remove(&entry.place);
+        }
+    }
+
+    /// Notes that a symbolic link here points to `target`.
+    pub fn add_target(&mut self, target: &[u8]) {
+        *self.targets.entry(target.into()).or_default() += 1;
+    }
+
+    /// Notes that one is gone.
+    pub fn drop_target(&mut self, target: &[u8]) {
+        if let Some(count) = self.targets.get_mut(target) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.targets.remove(target);
+            }
+        }
+    }
+
+    /// Whether a symbolic link here points to `name`.
+    pub fn is_target(&self, name: &[u8]) -> bool {
+        self.targets.contains_key(name)
+    }
+}
+
+impl Node {
+    /// The directory that it is.
+    pub fn directory(&self) -> Option<&Directory> {
+        match &self.body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn directory_mut(&mut self) -> Option<&mut Directory> {
+        match &mut self.body {
+            Body::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.body, Body::File(_))
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.body, Body::Directory(_))
+    }
+}

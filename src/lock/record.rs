@@ -1,0 +1,228 @@
+//! The two texts of a lock file: what others write into one, and the status
+//! that is read from one into which nothing was written.
+
+use std::fmt::Write as _;
+
+use super::claim::Holder;
+use super::ids::{Ino, Pid, Token, User};
+use super::table::Table;
+use super::time::{LAST_SECOND, Now, Timestamp};
+
+/// What written content may mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing was written.
+    Nothing,
+    /// One number: a pid, in the writer's pid namespace.
+    Pid(u64),
+    /// Two numbers, `EXPIRY PID`, as tbot writes them.
+    Both {
+        /// Seconds since 1970; none for 0.
+        expiry: Option<i64>,
+        /// The pid; none for 0: detached.
+        pid: Option<u64>,
+    },
+    /// Anything else.
+    Note,
+}
+
+/// Judges content as a whole. An expiry beyond the year 9999 is no expiry, and
+/// a number beyond 64 bits no number: the content is a note then.
+pub fn judge(content: &[u8]) -> Written {
+    if content.is_empty() {
+        return Written::Nothing;
+    }
+    let Ok(text) = std::str::from_utf8(content) else {
+        return Written::Note;
+    };
+    let mut words = text.split_ascii_whitespace();
+    let words = (words.next(), words.next(), words.next());
+    match words {
+        (Some(pid), None, _) => match number(pid) {
+            Some(pid) if pid > 0 => Written::Pid(pid),
+            _ => Written::Note,
+        },
+        (Some(expiry), Some(pid), None) => match (number(expiry), number(pid)) {
+            (Some(expiry), Some(pid)) => match i64::try_from(expiry) {
+                Ok(expiry) if expiry <= LAST_SECOND => Written::Both {
+                    expiry: Some(expiry).filter(|expiry| *expiry > 0),
+                    pid: Some(pid).filter(|pid| *pid > 0),
+                },
+                _ => Written::Note,
+            },
+            _ => Written::Note,
+        },
+        _ => Written::Note,
+    }
+}
+
+/// Decimal digits and nothing else: `str::parse` would take a sign too.
+fn number(word: &str) -> Option<u64> {
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        word.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// What is told of a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The board.
+    pub board: Vec<u8>,
+    /// Its state.
+    pub state: State,
+    /// The file's user.
+    pub user: Option<User>,
+    /// The holder.
+    pub pid: Option<Pid>,
+    /// Its command line.
+    pub command: String,
+    /// How it was found.
+    pub via: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until when.
+    pub expires: Option<Timestamp>,
+    /// The same from now, negative when overdue.
+    pub expires_in: Option<i64>,
+    /// The acquisition.
+    pub token: Option<Token>,
+    /// The note.
+    pub note: Vec<u8>,
+}
+
+/// The state of a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody has it.
+    Free,
+    /// A process has it.
+    Held,
+    /// A process has it, past its expiry.
+    Overdue,
+    /// A user has it.
+    Detached,
+}
+
+impl State {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Free => "free",
+            State::Held => "held",
+            State::Overdue => "overdue",
+            State::Detached => "detached",
+        }
+    }
+}
+
+impl Table {
+    /// What is to be told of an inode.
+    pub fn status(&self, ino: Ino, now: &Now) -> Status {
+        let mut status = Status {
+            board: self.path(ino),
+            state: State::Free,
+            user: None,
+            pid: None,
+            command: String::new(),
+            via: String::new(),
+            since: None,
+            expires: None,
+            expires_in: None,
+            token: None,
+            note: Vec::new(),
+        };
+        let Some(claim) = self.claim(ino) else {
+            return status;
+        };
+        status.state = match claim.holder {
+            Holder::Process(_) if claim.overdue(now) => State::Overdue,
+            Holder::Process(_) => State::Held,
+            Holder::Detached | Holder::Gone => State::Detached,
+        };
+        status.user = Some(claim.user);
+        status.pid = claim.holder.process().map(|process| process.pid);
+        status.command.clone_from(&claim.command);
+        status.via.clone_from(&claim.via.0);
+        status.since = Some(claim.since.wall);
+        status.expires = claim.expiry.map(|expiry| expiry.wall(now));
+        status.expires_in = status
+            .expires
+            .map(|moment| moment.secs.saturating_sub(now.wall.secs));
+        status.token = Some(claim.token);
+        status.note = self.note(ino).unwrap_or_default();
+        status
+    }
+
+    /// The note on a board: what was set as one, else what was written if it
+    /// names nobody.
+    pub fn note(&self, ino: Ino) -> Option<Vec<u8>> {
+        if let Some(note) = self.claim(ino).and_then(|claim| claim.note.clone()) {
+            return Some(note);
+        }
+        let content = self.content(ino)?;
+        let text = content.trim_ascii();
+        (judge(content) == Written::Note && !text.is_empty()).then(|| text.to_vec())
+    }
+}
+
+impl Status {
+    /// The text that `cat` shows. `holder` is the name of the file's user.
+    /// An interface: the first line as tbot reads it, then a key and its value
+    /// a line, each key always there, `-` for a value that is not.
+    pub fn render(&self, holder: &str) -> String {
+        let expiry = match (self.state, self.expires) {
+            (State::Overdue | State::Free, _) | (_, None) => 0,
+            (_, Some(moment)) => moment.secs,
+        };
+        let mut text = format!("{expiry} {}\n", self.pid.map_or(0, Pid::get));
+        let mut line = |key: &str, value: Option<String>| {
+            let value = value.filter(|value| !value.is_empty());
+            let value = value.as_deref().unwrap_or("-");
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{key} {value}");
+        };
+        line("board", Some(printable(&self.board)));
+        line("state", Some(self.state.word().to_owned()));
+        line("holder", self.user.map(|_| printable(holder.as_bytes())));
+        line("uid", self.user.map(|user| user.uid.0.to_string()));
+        line("pid", self.pid.map(|pid| pid.to_string()));
+        line("command", Some(self.command.clone()));
+        line("via", Some(self.via.clone()));
+        line("since", self.since.map(Timestamp::rfc3339));
+        line("expires", self.expires.map(Timestamp::rfc3339));
+        line(
+            "expires_in_seconds",
+            self.expires_in.map(|left| left.to_string()),
+        );
+        line("token", self.token.map(|token| token.to_string()));
+        line("waiters", Some("0".to_owned()));
+        line("note", Some(printable(&self.note)));
+        text
+    }
+}
+
+/// Text that a terminal and a log can show as one line: control characters and
+/// what is not UTF-8 are escaped as `\xNN`, a backslash is doubled.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '\\' => text.push_str("\\\\"),
+                char if char.is_control() => {
+                    let mut buffer = [0; 4];
+                    for byte in char.encode_utf8(&mut buffer).bytes() {
+                        let _ = write!(text, "\\x{byte:02x}");
+                    }
+                }
+                char => text.push(char),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! Why the table says no. `fuse::errno` gives each its errno.
+
+use std::fmt;
+
+/// A refusal: what the caller may not do, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Another holds the board.
+    Busy,
+    /// Another holds the board and the caller asked not to wait (O_NONBLOCK).
+    BusyNow,
+    /// The name is taken.
+    Exists,
+    /// There is no such board.
+    Missing,
+    /// The board was freed, or made anew, since the caller looked it up: the
+    /// kernel walks the path again.
+    Gone,
+    /// Only who holds a claim may give it another name.
+    NotHolder,
+    /// Neither the holder's side nor anybody else who may release it.
+    NotYours,
+    /// A program that unlinks in order to take, and a living holder.
+    UnlinksToTake,
+    /// The caller was refused this board during this hold: it cleans up what
+    /// it never had.
+    RefusedBefore,
+    /// The script that the caller worked for has ended.
+    Orphan,
+    /// The caller's process cannot be seen, and no lease limits its claim.
+    Unseen,
+    /// The directory is claimed, and not by the caller's side.
+    InsideAnothers,
+    /// A symbolic link stands that points to this name.
+    LinkedTo,
+    /// The link's target has a `/`.
+    TargetPath,
+    /// The name has control characters.
+    BadName,
+    /// The name has more than 255 bytes.
+    LongName,
+    /// The user has as many boards as one may have.
+    UserFull,
+    /// The lock directory has as many boards as it may have.
+    TableFull,
+    /// More content than a board keeps.
+    TooLarge,
+    /// The directory has boards in it.
+    NotEmpty,
+    /// A directory where a file was meant.
+    IsDirectory,
+    /// A file where a directory was meant.
+    NotDirectory,
+    /// No such kind of file here: only regular files, directories and
+    /// symbolic links are locks.
+    WrongKind,
+    /// Owner, mode or an attribute that the caller may not change.
+    NotPermitted,
+    /// Renaming with flags that have no meaning for locks.
+    RenameFlags,
+    /// No extended attribute of this name.
+    NoAttribute,
+    /// Extended attributes of this name cannot be made.
+    UnknownAttribute,
+    /// A value that the attribute cannot have.
+    BadValue,
+}
+
+impl Refusal {
+    /// Whether the caller wanted the board and did not get it because another
+    /// has it; such a caller may not unlink it during the same hold.
+    pub fn is_defeat(self) -> bool {
+        matches!(self, Refusal::Busy | Refusal::BusyNow | Refusal::Exists)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Busy => "it is held",
+            Refusal::BusyNow => "it is held and the caller does not wait",
+            Refusal::Exists => "the name is taken",
+            Refusal::Missing => "there is no such board",
+            Refusal::Gone => "it changed hands since it was looked up",
+            Refusal::NotHolder => "only its holder may give it another name",
+            Refusal::NotYours => "it is another's to release",
+            Refusal::UnlinksToTake => "this program unlinks to take, and the holder lives",
+            Refusal::RefusedBefore => {
+                "the caller was refused this board before, it is not its own to release"
+            }
+            Refusal::Orphan => "the script that it worked for has ended, nobody is left to hold",
+            Refusal::Unseen => {
+                "its process is in a pid namespace that cannot be seen, and no lease applies"
+            }
+            Refusal::InsideAnothers => "the directory is claimed by another",
+            Refusal::LinkedTo => "a symbolic link that points to this name stands",
+            Refusal::TargetPath => "the target of a symbolic link may have no '/'",
+            Refusal::BadName => "the name has control characters",
+            Refusal::LongName => "the name is longer than 255 bytes",
+            Refusal::UserFull => "the user has as many boards as one may have (--max-per-user)",
+            Refusal::TableFull => "there are as many boards as there may be (--max-boards)",
+            Refusal::TooLarge => "a board keeps 4096 bytes",
+            Refusal::NotEmpty => "there are boards in it",
+            Refusal::IsDirectory => "it is a directory",
+            Refusal::NotDirectory => "it is no directory",
+            Refusal::WrongKind => "only files, directories and symbolic links can be locks",
+            Refusal::NotPermitted => "that is not the caller's to change",
+            Refusal::RenameFlags => "boards cannot be exchanged",
+            Refusal::NoAttribute => "there is no such attribute",
+            Refusal::UnknownAttribute => "such attributes cannot be set here",
+            Refusal::BadValue => "the attribute cannot have this value",
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Releasing a board (semantics.md, "Release").
+
+use super::caller::Caller;
+use super::claim::{Claim, Holder};
+use super::effect::{Effect, End, Held};
+use super::ids::{Ino, ProcessId, Uid};
+use super::node::Directory;
+use super::options::ReleaseRule;
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::Now;
+
+/// Programs that unlink a lock in order to take it: from anybody but the
+/// holder's side that is theft, not release.
+const UNLINK_TO_TAKE: [&str; 11] = [
+    "cp",
+    "mv",
+    "install",
+    "ln",
+    "rsync",
+    "sed",
+    "mktemp",
+    "dotlockfile",
+    "lockfile",
+    "lockfile-create",
+    "shlock",
+];
+
+impl Table {
+    /// Takes a name away (unlink(2); rmdir(2) with `directory`). With the last
+    /// one the hold ends.
+    ///
+    /// # Errors
+    /// `Missing`; `NotYours`, `UnlinksToTake`, `RefusedBefore` by the rules of
+    /// release; `NotEmpty`, `IsDirectory`, `NotDirectory`.
+    pub fn unlink(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        (dir, name): (Ino, &[u8]),
+        directory: bool,
+    ) -> Result<(), Refusal> {
+        let ino = self.lookup(dir, name)?;
+        let node = self.node(ino)?;
+        match (node.directory(), directory) {
+            (None, true) => return Err(Refusal::NotDirectory),
+            (Some(_), false) => return Err(Refusal::IsDirectory),
+            _ => {}
+        }
+        let Some(claim) = node.claim.clone() else {
+            return Err(self.refuse(ino, caller, Refusal::NotYours));
+        };
+        if let Err(refusal) = self.may_release(&claim, caller) {
+            return Err(self.refuse(ino, caller, refusal));
+        }
+        if node.directory().is_some_and(|inside| !inside.is_empty()) {
+            return Err(Refusal::NotEmpty);
+        }
+        let last = node.names.len() <= 1;
+        let end = End::Unlinked {
+            program: caller.program.clone(),
+            user: caller.user,
+        };
+        if last {
+            self.end_claim(ino, &end, now);
+        } else {
+            let held = Held::new(self.path_of(dir, name), &claim);
+            self.tell_release(held, &claim, &end, now);
+            self.drop_name(dir, name, ino);
+            self.sweep(dir, now);
+        }
+        Ok(())
+    }
+
+    /// Whether the caller may release this claim.
+    fn may_release(&self, claim: &Claim, caller: &Caller) -> Result<(), Refusal> {
+        if claim.on_side(caller) {
+            return Ok(());
+        }
+        let uid = caller.uid();
+        let theirs = uid == claim.user.uid || uid == Uid::ROOT || uid == self.options.daemon;
+        if !theirs {
+            return Err(Refusal::NotYours);
+        }
+        match claim.holder {
+            Holder::Detached | Holder::Gone => Ok(()),
+            Holder::Process(_) if self.options.release == ReleaseRule::Holder => {
+                Err(Refusal::NotYours)
+            }
+            Holder::Process(_) if UNLINK_TO_TAKE.contains(&caller.program.as_str()) => {
+                Err(Refusal::UnlinksToTake)
+            }
+            Holder::Process(_) if claim.refused.has(caller) => Err(Refusal::RefusedBefore),
+            Holder::Process(_) => Ok(()),
+        }
+    }
+
+    /// A process has ended: what hung on it alone is free.
+    pub fn died(&mut self, process: ProcessId, now: &Now) {
+        for ino in self.claims_on(process) {
+            let Some(claim) = self.claim_mut(ino) else {
+                continue;
+            };
+            let was_holder = claim.holder.process() == Some(process);
+            let left: Vec<ProcessId> = claim
+                .holder
+                .lineage()
+                .iter()
+                .copied()
+                .filter(|other| *other != process)
+                .collect();
+            if left.is_empty() {
+                self.lose(ino, &End::Died, now);
+                continue;
+            }
+            claim.holder = Holder::Process(left);
+            let claim = claim.clone();
+            self.let_go(ino, &[process]);
+            if was_holder {
+                let held = Held::new(self.path(ino), &claim);
+                self.effect(Effect::Passed(held));
+            }
+        }
+    }
+
+    /// Nobody is left to hold a claim: it ends, or, for a directory with
+    /// boards in it, ends with the last of them.
+    pub(super) fn lose(&mut self, ino: Ino, end: &End, now: &Now) {
+        let occupied = self
+            .nodes
+            .get(&ino)
+            .and_then(|node| node.directory())
+            .is_some_and(|inside: &Directory| !inside.is_empty());
+        if !occupied {
+            self.end_claim(ino, end, now);
+            return;
+        }
+        let Some(claim) = self.claim_mut(ino) else {
+            return;
+        };
+        let holder = std::mem::replace(&mut claim.holder, Holder::Gone);
+        self.let_go(ino, holder.lineage());
+        self.set_deadline(ino);
+    }
+}

@@ -1,0 +1,91 @@
+//! Renaming: one name is released, another acquired, at once.
+
+use super::caller::Caller;
+use super::effect::{End, Held};
+use super::ids::Ino;
+use super::node::{Directory, check_name};
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::Now;
+
+/// The kinds of renameat2(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameKind {
+    /// Over what is there, if the caller may.
+    Replace,
+    /// RENAME_NOREPLACE.
+    NoReplace,
+    /// RENAME_EXCHANGE, RENAME_WHITEOUT.
+    Other,
+}
+
+impl Table {
+    /// Renames a claim. Its holder alone may (or the user of a detached one),
+    /// to a free name or over a board that the caller holds.
+    ///
+    /// # Errors
+    /// `RenameFlags` for kinds without meaning here; `NotHolder`; `Busy` when
+    /// another has the new name, `Exists` for `NoReplace`.
+    pub fn rename(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        (old_dir, old_name): (Ino, &[u8]),
+        (new_dir, new_name): (Ino, &[u8]),
+        kind: RenameKind,
+    ) -> Result<(), Refusal> {
+        if kind == RenameKind::Other {
+            return Err(Refusal::RenameFlags);
+        }
+        check_name(new_name).map_err(|refusal| self.deny(new_dir, new_name, caller, refusal))?;
+        let ino = self.lookup(old_dir, old_name)?;
+        let target = self.directory(new_dir)?.get(new_name);
+        if let Some(target) = target {
+            if kind == RenameKind::NoReplace {
+                return Err(self.refuse(target, caller, Refusal::Exists));
+            }
+            // rename(2): two names of one inode, nothing is done.
+            if target == ino {
+                return Ok(());
+            }
+        }
+        let Some(claim) = self.claim(ino).cloned() else {
+            return Err(self.refuse(ino, caller, Refusal::NotHolder));
+        };
+        if !claim.movable_by(caller) {
+            return Err(self.refuse(ino, caller, Refusal::NotHolder));
+        }
+        self.may_make(caller, new_dir, new_name)?;
+        if let Some(target) = target {
+            self.may_replace(caller, ino, target)?;
+            self.end_claim(target, &End::Replaced, now);
+        }
+        self.drop_name(old_dir, old_name, ino);
+        self.add_name(new_dir, new_name, ino);
+        let held = Held::new(self.path_of(old_dir, old_name), &claim);
+        self.tell_release(held, &claim, &End::Renamed, now);
+        self.acquired_again(now, ino, new_dir, new_name);
+        self.sweep(old_dir, now);
+        Ok(())
+    }
+
+    fn may_replace(&mut self, caller: &Caller, ino: Ino, target: Ino) -> Result<(), Refusal> {
+        let replaced = self.node(target)?;
+        let ours = replaced
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.held_by(caller));
+        let inside = replaced.directory();
+        let directory = inside.is_some();
+        let occupied = inside.is_some_and(|inside: &Directory| !inside.is_empty());
+        if !ours {
+            return Err(self.refuse(target, caller, Refusal::Busy));
+        }
+        match (self.node(ino)?.is_directory(), directory) {
+            (true, false) => Err(Refusal::NotDirectory),
+            (false, true) => Err(Refusal::IsDirectory),
+            _ if occupied => Err(Refusal::NotEmpty),
+            _ => Ok(()),
+        }
+    }
+}

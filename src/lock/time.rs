@@ -1,0 +1,106 @@
+//! Moments and spans, as values: the table is told the time, it has no clock.
+
+use std::time::Duration;
+
+/// The last second of the year 9999, the last that RFC 3339 can write.
+pub const LAST_SECOND: i64 = 253_402_300_799;
+
+/// A moment of the wall clock (CLOCK_REALTIME), since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Seconds since 1970, negative before.
+    pub secs: i64,
+    /// Nanoseconds within that second.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// A full second.
+    pub const fn from_secs(secs: i64) -> Timestamp {
+        Timestamp { secs, nanos: 0 }
+    }
+
+    /// The moment `span` later, or the last one that can be told.
+    pub fn plus(self, span: Duration) -> Timestamp {
+        let nanos = self.nanos + span.subsec_nanos();
+        let carry = i64::from(nanos / 1_000_000_000);
+        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        Timestamp {
+            secs: self.secs.saturating_add(secs).saturating_add(carry),
+            nanos: nanos % 1_000_000_000,
+        }
+    }
+
+    /// As RFC 3339 in UTC, to the second; the plain number of seconds where the
+    /// year has no four digits.
+    pub fn rfc3339(self) -> String {
+        match jiff::Timestamp::from_second(self.secs) {
+            Ok(moment) => moment.to_string(),
+            Err(_) => self.secs.to_string(),
+        }
+    }
+}
+
+/// A moment on the clock that no one sets and that counts suspend
+/// (CLOCK_BOOTTIME).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub Duration);
+
+/// The two clocks, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The boot clock.
+    pub boot: BootTime,
+}
+
+/// Until when a claim is good (semantics.md, "Release").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// So long from the last renewal, on the boot clock.
+    Lease {
+        /// The length that a renewal starts again.
+        length: Duration,
+        /// When it runs out.
+        ends: BootTime,
+    },
+    /// At a moment of the wall clock, which follows that clock when it is set.
+    At(Timestamp),
+}
+
+impl Expiry {
+    /// A lease of this length that begins now.
+    pub fn lease(length: Duration, now: &Now) -> Expiry {
+        Expiry::Lease {
+            length,
+            ends: BootTime(now.boot.0.saturating_add(length)),
+        }
+    }
+
+    /// Whether it has passed.
+    pub fn passed(&self, now: &Now) -> bool {
+        match self {
+            Expiry::Lease { ends, .. } => *ends <= now.boot,
+            Expiry::At(moment) => *moment <= now.wall,
+        }
+    }
+
+    /// The same moment by the wall clock as it stands now.
+    pub fn wall(&self, now: &Now) -> Timestamp {
+        match self {
+            Expiry::At(moment) => *moment,
+            Expiry::Lease { ends, .. } => match ends.0.checked_sub(now.boot.0) {
+                Some(left) => now.wall.plus(left),
+                None => {
+                    let over = now.boot.0.saturating_sub(ends.0);
+                    let secs = i64::try_from(over.as_secs()).unwrap_or(i64::MAX);
+                    Timestamp {
+                        secs: now.wall.secs.saturating_sub(secs),
+                        nanos: now.wall.nanos,
+                    }
+                }
+            },
+        }
+    }
+}
