@@ -5,5 +5,8 @@
 //! by [`daemon`]. Data flows that one way; the table knows no FUSE, no clock
 //! and no I/O.
 
+pub mod cli;
+pub mod daemon;
+pub mod journal;
 pub mod lock;
 pub mod process;

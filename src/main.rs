@@ -1,3 +1,7 @@
 //! The `boardlock` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    boardlock::cli::main()
+}

@@ -1,0 +1,68 @@
+//! The command line: clap's definitions, one file a command, and what the
+//! options mean, checked apart from clap so that `-o` and `--long` agree.
+
+pub mod duration;
+pub mod mount;
+pub mod options;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A lock directory for shared boards: creating a board's file takes its lock.
+#[derive(Debug, Parser)]
+#[command(
+    name = "boardlock",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a lock directory, in the foreground, until SIGTERM or SIGINT
+    ///
+    /// Creating a file in DIR takes the board of that name for the process that
+    /// made it (the script, where a tool such as touch did); removing the file
+    /// or the death of that process releases it. Reading it shows who holds it.
+    ///
+    /// All users are served when root mounts, or where /etc/fuse.conf has
+    /// user_allow_other. DIR is created if it is missing, not writable, so that
+    /// nothing can be locked in it while nobody serves it.
+    Mount(mount::MountArgs),
+}
+
+/// Exit code for a command line that makes no sense, as clap's own errors have.
+const USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    match command {
+        Command::Mount(args) => mount::run(&args),
+    }
+}
+
+/// Tells of an error before there is a log.
+fn complain(text: &str) {
+    use std::io::Write;
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "boardlock: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn definitions_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,117 @@
+//! `boardlock mount`: its arguments, and what they come to.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::options::{self, MountPlan};
+use crate::{daemon, journal};
+
+/// What stands after the options in `--help`.
+const OPTIONS_HELP: &str = "\
+Options for -o, separated by commas; a list inside one is separated by colons:
+  release=owner|holder  who may unlink a held board: the holder's side, the file's user and root
+                        (owner, the default), or the holder's side alone (holder)
+  expire=keep|hard      what becomes of a board whose time is up while its holder lives: kept and
+                        shown as overdue (keep, the default), or freed (hard)
+  allow_other           fail when the directory cannot be served to all users; without it, an
+                        ordinary user falls back to serving only himself, with a warning
+  no_allow_other        serve only the user who mounts
+  lease=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=, over
+                        the same as the long options, which win over them; dashes do as well
+Options of mount(8) and fstab(5) that change nothing here (rw, nosuid, nodev, noexec, noatime,
+nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted.
+
+DURATION is a number of seconds, or as 90s, 30m, 2h, 1d, 1h30m.
+
+Environment:
+  BOARDLOCK_LOG  what to log, as level or module=level, in place of -v and -q
+  NO_COLOR       no colours, even on a terminal
+
+Example:
+  boardlock mount --lease 2h -o release=holder,wrapper=labrun:with-board /run/locks";
+
+/// The arguments of `boardlock mount`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_long_help = OPTIONS_HELP)]
+pub struct MountArgs {
+    /// The lock directory
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Give every claim that names no expiry this long [default: no limit]
+    ///
+    /// A claim with a lease counts as overdue, and a detached one is freed,
+    /// when it has not been renewed for this long; touching the file renews it.
+    #[arg(long, value_name = "DURATION")]
+    pub lease: Option<String>,
+
+    /// Further tools that take a lock for their caller, as touch does
+    #[arg(long, value_name = "NAME,..")]
+    pub one_shot: Vec<String>,
+
+    /// Further programs that only run another one, as sudo and timeout do
+    #[arg(long, value_name = "NAME,..")]
+    pub wrapper: Vec<String>,
+
+    /// Further programs that start users' sessions, as sshd and cron do
+    ///
+    /// A claim made by a tool that one of them started itself belongs to the
+    /// user alone, until it is unlinked or expires.
+    #[arg(long, value_name = "NAME,..")]
+    pub session_manager: Vec<String>,
+
+    /// Serve DIR even though there are files in it
+    ///
+    /// They are hidden while the lock directory is served. Lock files of the
+    /// form `EXPIRY PID` that still count are taken over as claims.
+    #[arg(long)]
+    pub over: bool,
+
+    /// At most this many boards in all; then ENOSPC [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub max_boards: Option<String>,
+
+    /// At most this many boards of one user; then EDQUOT [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_per_user: Option<String>,
+
+    /// Mount options, as in fstab; see below
+    #[arg(short = 'o', value_name = "OPT,..")]
+    pub options: Vec<String>,
+
+    /// Log more; twice for everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Log warnings and errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// Runs `boardlock mount`.
+pub fn run(args: &MountArgs) -> ExitCode {
+    let plan: MountPlan = match options::plan(args) {
+        Ok(plan) => plan,
+        Err(error) => {
+            super::complain(&error.to_string());
+            return ExitCode::from(super::USAGE);
+        }
+    };
+    // Kept to the end: dropping it writes out what is still queued.
+    let _journal = match journal::start(plan.verbosity) {
+        Ok(journal) => journal,
+        Err(error) => {
+            super::complain(&format!("cannot start the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match daemon::serve(plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! What the options of a mount mean. Long options and `-o` come together here,
+//! in one pure function, with clap out of the picture.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration;
+use super::mount::MountArgs;
+
+/// Who may take a held board's file away (`-o release=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReleaseRule {
+    /// The holder's side, the file's user, root and the daemon's user.
+    #[default]
+    Owner,
+    /// The holder's side alone, root included.
+    Holder,
+}
+
+/// What an expiry does to a claim whose holder lives (`-o expire=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpireRule {
+    /// It stays and is shown as overdue.
+    #[default]
+    Keep,
+    /// It is freed.
+    Hard,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// Each acquisition and release too.
+    #[default]
+    Normal,
+    /// How each was decided (`-v`).
+    Verbose,
+    /// Everything (`-vv`).
+    Trace,
+}
+
+/// A mount as asked for, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountPlan {
+    /// The lock directory, as given.
+    pub dir: PathBuf,
+    /// Whether it may have files in it.
+    pub over: bool,
+    /// How long a claim lasts that names no expiry.
+    pub lease: Option<Duration>,
+    /// Additions to the list of one-shot tools.
+    pub one_shot: Vec<String>,
+    /// Additions to the list of wrappers.
+    pub wrapper: Vec<String>,
+    /// Additions to the list of session managers.
+    pub session_manager: Vec<String>,
+    /// Who may release.
+    pub release: ReleaseRule,
+    /// What an expiry does.
+    pub expire: ExpireRule,
+    /// Limit on boards in all.
+    pub max_boards: usize,
+    /// Limit on boards of one user.
+    pub max_per_user: usize,
+    /// Whether all users are served: demanded, forbidden, or where possible.
+    pub allow_other: Option<bool>,
+    /// How much is logged.
+    pub verbosity: Verbosity,
+}
+
+/// Limit on boards in all, unless `--max-boards` says otherwise.
+pub const MAX_BOARDS: usize = 100_000;
+/// Limit on boards of one user, unless `--max-per-user` says otherwise.
+pub const MAX_PER_USER: usize = 10_000;
+
+/// An option that cannot be followed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionError(String);
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, OptionError> {
+    Err(OptionError(text.into()))
+}
+
+/// Options of our own, for `-o` and for guessing what was meant.
+const OWN: &[&str] = &[
+    "release",
+    "expire",
+    "lease",
+    "one_shot",
+    "wrapper",
+    "session_manager",
+    "max_boards",
+    "max_per_user",
+    "over",
+    "allow_other",
+    "no_allow_other",
+];
+
+/// Options of mount(8), fstab(5) and systemd that change nothing here.
+const GENERIC: &[&str] = &[
+    "rw",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "noatime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "lazytime",
+    "async",
+    "sync",
+    "dirsync",
+    "nofail",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "nousers",
+    "owner",
+    "group",
+    "_netdev",
+    "defaults",
+    "silent",
+    "loud",
+];
+
+/// Options that cannot be had, and the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("ro", "taking a lock is a write; remove it"),
+    (
+        "suid",
+        "nothing in a lock directory can be run; it is always mounted nosuid",
+    ),
+    (
+        "dev",
+        "a lock directory holds no devices; it is always mounted nodev",
+    ),
+    (
+        "exec",
+        "nothing in a lock directory can be run; it is always mounted noexec",
+    ),
+    (
+        "remount",
+        "options are fixed while it is served; stop the daemon and start it with the new ones",
+    ),
+    (
+        "allow_root",
+        "it is for all users (allow_other) or for one (no_allow_other)",
+    ),
+    (
+        "default_permissions",
+        "the daemon decides who may do what, by who holds the board",
+    ),
+    (
+        "auto_unmount",
+        "the bare directory would look like a lock directory and lock nothing",
+    ),
+];
+
+/// The raw settings, wherever they came from.
+#[derive(Default)]
+struct Settings {
+    over: bool,
+    lease: Option<Duration>,
+    one_shot: Vec<String>,
+    wrapper: Vec<String>,
+    session_manager: Vec<String>,
+    release: ReleaseRule,
+    expire: ExpireRule,
+    max_boards: Option<usize>,
+    max_per_user: Option<usize>,
+    allow_other: Option<bool>,
+}
+
+/// Turns arguments into a plan. A long option wins over the same one in `-o`;
+/// within `-o` the last one wins; lists add up.
+pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
+    if args.dir.as_os_str().is_empty() {
+        return refuse("the lock directory's name is empty");
+    }
+    let mut s = Settings::default();
+    for option in args.options.iter().flat_map(|list| list.split(',')) {
+        if !option.is_empty() {
+            apply(&mut s, option)?;
+        }
+    }
+    s.over |= args.over;
+    if let Some(text) = &args.lease {
+        s.lease = Some(lease("--lease", text)?);
+    }
+    if let Some(text) = &args.max_boards {
+        s.max_boards = Some(limit("--max-boards", text)?);
+    }
+    if let Some(text) = &args.max_per_user {
+        s.max_per_user = Some(limit("--max-per-user", text)?);
+    }
+    for (option, given, list) in [
+        ("--one-shot", &args.one_shot, &mut s.one_shot),
+        ("--wrapper", &args.wrapper, &mut s.wrapper),
+        (
+            "--session-manager",
+            &args.session_manager,
+            &mut s.session_manager,
+        ),
+    ] {
+        for text in given {
+            names(list, option, text, ',')?;
+        }
+    }
+    let max_boards = s.max_boards.unwrap_or(MAX_BOARDS);
+    Ok(MountPlan {
+        dir: args.dir.clone(),
+        over: s.over,
+        lease: s.lease,
+        one_shot: s.one_shot,
+        wrapper: s.wrapper,
+        session_manager: s.session_manager,
+        release: s.release,
+        expire: s.expire,
+        max_boards,
+        max_per_user: s.max_per_user.unwrap_or(MAX_PER_USER).min(max_boards),
+        allow_other: s.allow_other,
+        verbosity: match (args.quiet, args.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Trace,
+        },
+    })
+}
+
+/// Applies one `-o` option.
+fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
+    let (name, value) = match option.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (option, None),
+    };
+    let shown = format!("-o {name}");
+    match name.replace('-', "_").as_str() {
+        "release" => {
+            s.release = match needed(&shown, value)? {
+                "owner" => ReleaseRule::Owner,
+                "holder" => ReleaseRule::Holder,
+                other => return refuse(format!("{shown}: '{other}' is neither owner nor holder")),
+            }
+        }
+        "expire" => {
+            s.expire = match needed(&shown, value)? {
+                "keep" => ExpireRule::Keep,
+                "hard" => ExpireRule::Hard,
+                other => return refuse(format!("{shown}: '{other}' is neither keep nor hard")),
+            }
+        }
+        "lease" => s.lease = Some(lease(&shown, needed(&shown, value)?)?),
+        "max_boards" => s.max_boards = Some(limit(&shown, needed(&shown, value)?)?),
+        "max_per_user" => s.max_per_user = Some(limit(&shown, needed(&shown, value)?)?),
+        "one_shot" => names(&mut s.one_shot, &shown, needed(&shown, value)?, ':')?,
+        "wrapper" => names(&mut s.wrapper, &shown, needed(&shown, value)?, ':')?,
+        "session_manager" => names(&mut s.session_manager, &shown, needed(&shown, value)?, ':')?,
+        "over" => {
+            none(&shown, value)?;
+            s.over = true;
+        }
+        "allow_other" => {
+            none(&shown, value)?;
+            s.allow_other = Some(true);
+        }
+        "no_allow_other" => {
+            none(&shown, value)?;
+            s.allow_other = Some(false);
+        }
+        _ => return foreign(name, value),
+    }
+    Ok(())
+}
+
+/// An option that is not ours: harmless, refused or unknown.
+fn foreign(name: &str, value: Option<&str>) -> Result<(), OptionError> {
+    if name.starts_with("x-") || name.starts_with("X-") || name == "comment" {
+        return Ok(());
+    }
+    if GENERIC.contains(&name) && value.is_none() {
+        return Ok(());
+    }
+    if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return refuse(format!("-o {name} is not possible: {reason}"));
+    }
+    let name = crate::journal::printable(name);
+    let all = OWN.iter().chain(GENERIC);
+    match all
+        .map(|known| (distance(&name, known), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= 3 && *distance < known.len())
+    {
+        Some((_, known)) => refuse(format!("-o {name}: no such option; is '{known}' meant?")),
+        None => refuse(format!(
+            "-o {name}: no such option; `boardlock mount --help` lists them"
+        )),
+    }
+}
+
+fn needed<'a>(option: &str, value: Option<&'a str>) -> Result<&'a str, OptionError> {
+    match value {
+        Some(value) if !value.is_empty() => Ok(value),
+        _ => refuse(format!("{option} needs a value, as {}=...", bare(option))),
+    }
+}
+
+fn none(option: &str, value: Option<&str>) -> Result<(), OptionError> {
+    match value {
+        None => Ok(()),
+        Some(_) => refuse(format!("{option} takes no value")),
+    }
+}
+
+fn bare(option: &str) -> &str {
+    option.trim_start_matches("-o ")
+}
+
+fn lease(option: &str, text: &str) -> Result<Duration, OptionError> {
+    duration::parse(text).map_err(|reason| OptionError(format!("{option}: {reason}")))
+}
+
+fn limit(option: &str, text: &str) -> Result<usize, OptionError> {
+    match text.parse::<u32>() {
+        Ok(0) => refuse(format!(
+            "{option}: nobody could lock anything with a limit of 0"
+        )),
+        Ok(n) => Ok(n as usize),
+        Err(_) => refuse(format!(
+            "{option}: '{}' is no number from 1 to {}",
+            crate::journal::printable(text),
+            u32::MAX
+        )),
+    }
+}
+
+/// Adds the names in `text` to `list`, each once.
+fn names(
+    list: &mut Vec<String>,
+    option: &str,
+    text: &str,
+    separator: char,
+) -> Result<(), OptionError> {
+    for name in text.split(separator) {
+        let shown = crate::journal::printable(name);
+        if name.is_empty() {
+            return refuse(format!(
+                "{option}: there is an empty name in '{}'",
+                crate::journal::printable(text)
+            ));
+        }
+        if name.contains('/') {
+            return refuse(format!(
+                "{option}: '{shown}' is a path; give the program's name alone"
+            ));
+        }
+        if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return refuse(format!("{option}: '{shown}' is no program's name"));
+        }
+        if !list.iter().any(|known| known == name) {
+            list.push(name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Levenshtein's distance, dashes and underscores being equal.
+fn distance(a: &str, b: &str) -> usize {
+    let letters = |s: &str| s.replace('-', "_").chars().take(40).collect::<Vec<_>>();
+    let (a, b) = (letters(a), letters(b));
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let replaced = row[j] + usize::from(x != y);
+            next.push(replaced.min(row[j + 1] + 1).min(next[j] + 1));
+        }
+        row = next;
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;
