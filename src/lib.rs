@@ -7,6 +7,8 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod fuse;
 pub mod journal;
 pub mod lock;
+pub mod migrate;
 pub mod process;
