@@ -1,0 +1,30 @@
+//! Tests through a real mount: a daemon of its own for each, its clients real
+//! programs. `tests/run` installs these first.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Not every helper is used by a test in every state of the suite.
+#![allow(dead_code)]
+
+#[macro_use]
+mod trial;
+mod harness;
+mod lab;
+mod process;
+mod smoke;
+
+use libtest_mimic::Arguments;
+
+/// Tests that run at a time: most of them wait, few compute.
+const THREADS: usize = 4;
+
+fn main() -> std::process::ExitCode {
+    let mut args = Arguments::from_args();
+    if args.test_threads.is_none() {
+        let threads = std::env::var("RUST_TEST_THREADS")
+            .ok()
+            .and_then(|n| n.parse().ok());
+        args.test_threads = Some(threads.unwrap_or(THREADS));
+    }
+    let tests = [harness::tests(), smoke::tests()];
+    libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
+}
