@@ -1,8 +1,177 @@
 //! Wiring, readiness, shutdown.
 
-use crate::cli::options::MountPlan;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
-/// Serves a lock directory until it is told to stop.
-pub fn serve(_plan: MountPlan) -> Result<(), String> {
-    Err("not there yet".to_owned())
+use fuser::{Config, Session, SessionACL};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
+
+use crate::cli::options::MountPlan;
+use crate::clock;
+use crate::fuse::adapter::Adapter;
+use crate::fuse::mount::{self, Mounted};
+use crate::lock::Table;
+use crate::lock::ids::{Pid, Uid};
+use crate::lock::options::Options;
+use crate::migrate::{self, Found};
+use crate::printable::printable;
+use crate::process::{Lists, Proc, Resolver};
+use crate::service::{self, Service};
+use crate::watch::{Event, Watch};
+
+/// Serves a lock directory until SIGTERM, SIGINT or SIGHUP, or until somebody
+/// unmounts it.
+///
+/// # Errors
+/// What could not be done, to what, and what to do about it. The mount is left
+/// when serving breaks down: with nobody behind it every attempt to acquire
+/// fails, which the bare directory below would not see to.
+pub fn serve(plan: &MountPlan) -> Result<(), String> {
+    raise_descriptor_limit();
+    // Before any other thread is started: they are to leave signals alone.
+    let watch = Watch::new().map_err(|e| format!("cannot set up waiting: {e}"))?;
+    let mut prepared = mount::prepare(&plan.dir, plan.over).map_err(|e| e.to_string())?;
+    let found = std::mem::take(&mut prepared.found);
+    let service = Arc::new(Service::new(
+        Table::new(options(plan), &clock::now()),
+        Resolver::new(Proc::system(), lists(plan)?),
+        watch,
+    ));
+    let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
+    // Requests wait in the kernel until the session begins: nobody gets a board
+    // that is about to be taken over.
+    take_over(&service, &found);
+    let session = thread::Builder::new().name("session".to_owned()).spawn({
+        let service = Arc::clone(&service);
+        let acl = if mounted.all_users {
+            SessionACL::All
+        } else {
+            SessionACL::Owner
+        };
+        move || {
+            let adapter = Adapter(Arc::clone(&service));
+            let mut config = Config::default();
+            config.acl = acl;
+            let ended = Session::from_fd(adapter, device, acl, config).and_then(Session::run);
+            service.watch().unmounted();
+            ended
+        }
+    });
+    let session = session.map_err(|e| {
+        let _ = mounted.unmount();
+        format!("cannot start a thread: {e}")
+    })?;
+    announce(&mounted);
+    let outcome = attend(&service, &mounted);
+    if outcome.is_ok() && session.is_finished() {
+        return match session.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("serving {} failed: {error}", shown(&mounted.dir))),
+            Err(_) => Err(format!("serving {} broke down", shown(&mounted.dir))),
+        };
+    }
+    outcome
+}
+
+/// Attends to what happens besides requests, until the end.
+fn attend(service: &Service, mounted: &Mounted) -> Result<(), String> {
+    loop {
+        let events = service
+            .watch()
+            .wait()
+            .map_err(|e| format!("cannot wait for what happens: {e}"))?;
+        for event in events {
+            match event {
+                Event::Died(process) => service.died(process),
+                Event::Time => service.time(),
+                Event::Stop(signal) => {
+                    log::info!("{signal}: no longer serving {}", shown(&mounted.dir));
+                    return mounted
+                        .unmount()
+                        .map_err(|e| format!("cannot unmount {}: {e}", shown(&mounted.dir)));
+                }
+                Event::Unmounted => {
+                    log::info!("{} is unmounted", shown(&mounted.dir));
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn announce(mounted: &Mounted) {
+    let dir = shown(&mounted.dir);
+    let whom = if mounted.all_users {
+        "all users"
+    } else {
+        "you alone"
+    };
+    log::info!("ready: {dir} is a lock directory, for {whom}");
+    log::info!("try `touch {dir}/board` to take a board, `cat {dir}/board` to see who has it");
+    log::info!("and `rm {dir}/board` to give it back, or just end the shell that took it");
+}
+
+fn options(plan: &MountPlan) -> Options {
+    Options {
+        lease: plan.lease,
+        release: plan.release,
+        expire: plan.expire,
+        max_boards: plan.max_boards,
+        max_per_user: plan.max_per_user,
+        daemon: Uid(geteuid().as_raw()),
+    }
+}
+
+/// The lists of callers.md with the administrator's additions.
+fn lists(plan: &MountPlan) -> Result<Lists, String> {
+    let mut lists = Lists::default();
+    for name in &plan.one_shot {
+        lists.add_one_shot(name).map_err(|e| e.to_string())?;
+    }
+    for name in &plan.wrapper {
+        lists.add_wrapper(name).map_err(|e| e.to_string())?;
+    }
+    for name in &plan.session_manager {
+        lists.add_session_manager(name).map_err(|e| e.to_string())?;
+    }
+    Ok(lists)
+}
+
+/// Takes over the lock files that were there before, where they still count.
+fn take_over(service: &Service, found: &[Found]) {
+    let now = clock::now().wall.secs;
+    for file in found {
+        let name = printable(file.name.as_encoded_bytes());
+        let import = migrate::import(file, now, |pid| {
+            Pid::new(pid).is_some_and(|pid| service.could_have_written(pid, file.modified))
+        });
+        let import = match import {
+            Ok(import) => import,
+            Err(reason) => {
+                log::info!("{name}: not taken over, {reason}");
+                continue;
+            }
+        };
+        let user = service::user(import.uid, import.gid);
+        let pid = import.pid.and_then(Pid::new);
+        if let Err(failure) = service.adopt(file.name.as_encoded_bytes(), &file.content, user, pid)
+        {
+            log::warn!("{name}: not taken over: {failure}");
+        }
+    }
+}
+
+/// Each process that holds a board costs a descriptor.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("cannot raise the limit on descriptors, one for each holder: {error}");
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
 }

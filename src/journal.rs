@@ -5,7 +5,7 @@
 //! a thread of their own; what does not fit is dropped, counted, and the count
 //! told as soon as there is room.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use log::{Level, LevelFilter};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::cli::options::Verbosity;
+use crate::printable::{escape, printable, unprintable};
 
 /// Records that wait for a slow reader.
 const QUEUE: usize = 4096;
@@ -143,7 +144,8 @@ fn line(now: &Zoned, record: &log::Record<'_>, colour: bool) -> String {
 }
 
 /// `text` in a colour, for a log message; left out where there are none.
-/// What comes from a user must have been through [`printable`].
+/// What comes from a user must have been through
+/// [`printable`](crate::printable::printable).
 pub fn paint(style: Style, text: impl fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
@@ -174,49 +176,6 @@ fn colour_code(text: &str) -> Option<usize> {
     let body = text.strip_prefix("\x1b[")?;
     let end = body.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     (body.as_bytes()[end] == b'm').then_some(2 + end + 1)
-}
-
-/// A name or other text from outside, fit for a line of a log, a status or a
-/// terminal: control characters, invalid UTF-8, characters that reorder or end
-/// a line and the backslash are escaped, so two names never look the same.
-pub fn printable(text: impl AsRef<[u8]>) -> String {
-    let mut shown = String::new();
-    for chunk in text.as_ref().utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c == '\\' || unprintable(c) {
-                escape(&mut shown, c);
-            } else {
-                shown.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            // Writing to a String does not fail.
-            let _ = write!(shown, "\\x{byte:02x}");
-        }
-    }
-    shown
-}
-
-fn unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-}
-
-fn escape(to: &mut String, c: char) {
-    match c {
-        '\\' => to.push_str("\\\\"),
-        '\n' => to.push_str("\\n"),
-        '\t' => to.push_str("\\t"),
-        '\r' => to.push_str("\\r"),
-        c if c.is_ascii() => {
-            let _ = write!(to, "\\x{:02x}", u32::from(c));
-        }
-        c => {
-            let _ = write!(to, "\\u{{{:x}}}", u32::from(c));
-        }
-    }
 }
 
 /// The end of the queue that records go into.

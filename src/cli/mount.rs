@@ -107,7 +107,7 @@ pub fn run(args: &MountArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match daemon::serve(plan) {
+    match daemon::serve(&plan) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

@@ -7,26 +7,7 @@ use std::time::Duration;
 
 use super::duration;
 use super::mount::MountArgs;
-
-/// Who may take a held board's file away (`-o release=`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReleaseRule {
-    /// The holder's side, the file's user, root and the daemon's user.
-    #[default]
-    Owner,
-    /// The holder's side alone, root included.
-    Holder,
-}
-
-/// What an expiry does to a claim whose holder lives (`-o expire=`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExpireRule {
-    /// It stays and is shown as overdue.
-    #[default]
-    Keep,
-    /// It is freed.
-    Hard,
-}
+pub use crate::lock::options::{ExpireRule, MAX_BOARDS, MAX_PER_USER, ReleaseRule};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,11 +51,6 @@ pub struct MountPlan {
     /// How much is logged.
     pub verbosity: Verbosity,
 }
-
-/// Limit on boards in all, unless `--max-boards` says otherwise.
-pub const MAX_BOARDS: usize = 100_000;
-/// Limit on boards of one user, unless `--max-per-user` says otherwise.
-pub const MAX_PER_USER: usize = 10_000;
 
 /// An option that cannot be followed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,7 +274,7 @@ fn foreign(name: &str, value: Option<&str>) -> Result<(), OptionError> {
     if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         return refuse(format!("-o {name} is not possible: {reason}"));
     }
-    let name = crate::journal::printable(name);
+    let name = crate::printable::printable(name);
     let all = OWN.iter().chain(GENERIC);
     match all
         .map(|known| (distance(&name, known), *known))
@@ -342,7 +318,7 @@ fn limit(option: &str, text: &str) -> Result<usize, OptionError> {
         Ok(n) => Ok(n as usize),
         Err(_) => refuse(format!(
             "{option}: '{}' is no number from 1 to {}",
-            crate::journal::printable(text),
+            crate::printable::printable(text),
             u32::MAX
         )),
     }
@@ -356,11 +332,11 @@ fn names(
     separator: char,
 ) -> Result<(), OptionError> {
     for name in text.split(separator) {
-        let shown = crate::journal::printable(name);
+        let shown = crate::printable::printable(name);
         if name.is_empty() {
             return refuse(format!(
                 "{option}: there is an empty name in '{}'",
-                crate::journal::printable(text)
+                crate::printable::printable(text)
             ));
         }
         if name.contains('/') {

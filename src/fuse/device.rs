@@ -118,7 +118,7 @@ fn no_helper(dir: &Path, error: &io::Error) -> MountError {
 }
 
 fn helper_failed(dir: &Path, said: &str) -> MountError {
-    let said = crate::journal::printable(said.trim_start_matches("fusermount3: "));
+    let said = crate::printable::printable(said.trim_start_matches("fusermount3: "));
     let failed = MountError::new(dir, format!("fusermount3 refused: {said}"));
     if said.contains("write access") || said.contains("not owned") {
         failed.remedy(

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 
 use super::mount::{self, DetachError};
 use super::mountinfo;
-use crate::journal::printable;
 use crate::migrate::Found;
+use crate::printable::printable;
 
 /// How long a daemon that serves the directory may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);

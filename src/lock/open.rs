@@ -114,7 +114,7 @@ impl Table {
         let handle = self.new_handle();
         let side_of = self
             .claim(ino)
-            .filter(|claim| (mode.write || claiming) && (claiming || claim.on_side(caller)))
+            .filter(|claim| claiming || (mode.write && claim.on_side(caller)))
             .map(|claim| claim.id);
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.opens.push(handle);

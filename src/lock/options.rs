@@ -24,6 +24,12 @@ pub enum ExpireRule {
     Hard,
 }
 
+/// How many boards there can be, by default.
+pub const MAX_BOARDS: usize = 100_000;
+
+/// How many of them one user can have, by default.
+pub const MAX_PER_USER: usize = 10_000;
+
 /// The table's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -47,8 +53,8 @@ impl Default for Options {
             lease: None,
             release: ReleaseRule::default(),
             expire: ExpireRule::default(),
-            max_boards: 100_000,
-            max_per_user: 10_000,
+            max_boards: MAX_BOARDS,
+            max_per_user: MAX_PER_USER,
             daemon: Uid::ROOT,
         }
     }

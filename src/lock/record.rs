@@ -7,6 +7,7 @@ use super::claim::Holder;
 use super::ids::{Ino, Pid, Token, User};
 use super::table::Table;
 use super::time::{LAST_SECOND, Now, Timestamp};
+use crate::printable::printable;
 
 /// What written content may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,28 +202,4 @@ impl Status {
         line("note", Some(printable(&self.note)));
         text
     }
-}
-
-/// Text that a terminal and a log can show as one line: control characters and
-/// what is not UTF-8 are escaped as `\xNN`, a backslash is doubled.
-pub fn printable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for char in chunk.valid().chars() {
-            match char {
-                '\\' => text.push_str("\\\\"),
-                char if char.is_control() => {
-                    let mut buffer = [0; 4];
-                    for byte in char.encode_utf8(&mut buffer).bytes() {
-                        let _ = write!(text, "\\x{byte:02x}");
-                    }
-                }
-                char => text.push(char),
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }

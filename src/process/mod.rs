@@ -1,1 +1,24 @@
-//! Who is the caller: /proc read by the rules of semantics.md.
+//! Who is the caller: /proc read by the rules of semantics.md, "Who is the
+//! caller".
+//!
+//! The facts and the name lists behind the rules are data in [`lists`] and
+//! [`names`]; [`command`] reads the string of a `sh -c`, [`resolve`] walks up,
+//! [`written`] follows the pids that callers write. [`proc`] alone reads files.
+
+mod command;
+mod lists;
+mod names;
+mod node;
+mod proc;
+mod resolve;
+mod text;
+mod walk;
+mod words;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+pub use lists::{BadName, Lists};
+pub use proc::Proc;
+pub use resolve::{Pin, Reach, Resolver};

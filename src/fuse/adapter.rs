@@ -1,0 +1,516 @@
+//! Requests in fuser's words to events in the table's, and answers back. It
+//! decides nothing.
+//!
+//! Entries and attributes have no lifetime: the kernel asks each time, so no
+//! process ever sees a stale answer. File content goes past the page cache
+//! (FOPEN_DIRECT_IO) for the same reason.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::{attributes, errno, xattr};
+use crate::lock::acquire::Make;
+use crate::lock::attributes::{Attributes, Change, Kind};
+use crate::lock::ids::{Handle, Ino, Pid};
+use crate::lock::node::NAME_MAX;
+use crate::lock::open::OpenMode;
+use crate::lock::refusal::Refusal;
+use crate::lock::rename::RenameKind;
+use crate::service::{self, Failure, Sender, Service};
+
+const NO_LIFETIME: Duration = Duration::ZERO;
+
+/// Inode numbers are never given out twice, so one generation does.
+const GENERATION: Generation = Generation(0);
+
+/// The entries that one READDIR asks the table for; the kernel's buffer holds
+/// fewer.
+const LISTING: usize = 1024;
+
+/// The lock directory as fuser serves it.
+#[derive(Debug)]
+pub struct Adapter(pub Arc<Service>);
+
+fn sender(request: &Request) -> Sender {
+    Sender {
+        thread: Pid::new(request.pid()),
+        user: service::user(request.uid(), request.gid()),
+    }
+}
+
+fn ino(number: INodeNo) -> Ino {
+    Ino(number.0)
+}
+
+fn handle(number: FileHandle) -> Handle {
+    Handle(number.0)
+}
+
+fn mode(flags: i32) -> OpenMode {
+    OpenMode {
+        write: OpenFlags(flags).acc_mode() != OpenAccMode::O_RDONLY,
+        append: flags & libc::O_APPEND != 0,
+        truncate: flags & libc::O_TRUNC != 0,
+        nonblock: flags & libc::O_NONBLOCK != 0,
+    }
+}
+
+fn refused(what: &str, failure: impl Into<Failure>) -> Errno {
+    let failure = failure.into();
+    let errno = errno::of_failure(&failure, what);
+    log::debug!("{what}: {errno:?} ({failure:?})");
+    errno
+}
+
+fn entry(reply: ReplyEntry, what: &str, made: Result<Attributes, Failure>) {
+    match made {
+        Ok(made) => reply.entry(&NO_LIFETIME, &attributes::to_fuse(&made), GENERATION),
+        Err(failure) => reply.error(refused(what, failure)),
+    }
+}
+
+fn attr(reply: ReplyAttr, what: &str, found: Result<Attributes, Failure>) {
+    match found {
+        Ok(found) => reply.attr(&NO_LIFETIME, &attributes::to_fuse(&found)),
+        Err(failure) => reply.error(refused(what, failure)),
+    }
+}
+
+fn empty(reply: ReplyEmpty, what: &str, done: Result<(), Failure>) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(failure) => reply.error(refused(what, failure)),
+    }
+}
+
+/// getxattr(2) and listxattr(2): a size of 0 asks how long the value is.
+fn xattr_value(reply: ReplyXattr, what: &str, size: u32, value: Result<Vec<u8>, Failure>) {
+    match value {
+        Ok(value) => match u32::try_from(value.len()) {
+            Ok(length) if size == 0 => reply.size(length),
+            Ok(length) if length <= size => reply.data(&value),
+            _ => reply.error(Errno::ERANGE),
+        },
+        Err(failure) => reply.error(refused(what, failure)),
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // Without O_TRUNC in OPEN the kernel would truncate by a SETATTR of its
+        // own, after an open that may hold nothing.
+        if config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .is_err()
+        {
+            return Err(std::io::Error::other(
+                "the kernel does not pass O_TRUNC on (FUSE_ATOMIC_O_TRUNC)",
+            ));
+        }
+        // Lookups in one directory need not wait for each other.
+        let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.0.lookup((ino(parent), name.as_bytes()));
+        entry(reply, "look up a name", found);
+    }
+
+    fn getattr(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        attr(reply, "stat", self.0.attributes(ino(number)));
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        opened: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = Change {
+            mode: mode.is_some(),
+            owner: uid.is_some() || gid.is_some(),
+            size,
+            atime: atime.map(attributes::set_time),
+            mtime: mtime.map(attributes::set_time),
+        };
+        let changed = self
+            .0
+            .change(sender(request), ino(number), opened.map(handle), &change);
+        attr(reply, "set attributes", changed);
+    }
+
+    fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
+        match self.0.target(ino(number)) {
+            Ok(target) => reply.data(&target),
+            Err(failure) => reply.error(refused("read a link", failure)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            reply.error(refused("make a node", Refusal::WrongKind));
+            return;
+        }
+        self.make(request, parent, name, Make::File, "make a file", reply);
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        self.make(request, parent, name, Make::Directory, "mkdir", reply);
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let target = Make::Link(target.as_os_str().as_bytes().to_vec());
+        self.make(request, parent, name, target, "symlink", reply);
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let at = (ino(parent), name.as_bytes());
+        empty(reply, "unlink", self.0.unlink(sender(request), at, false));
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let at = (ino(parent), name.as_bytes());
+        empty(reply, "rmdir", self.0.unlink(sender(request), at, true));
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let kind = if flags.is_empty() {
+            RenameKind::Replace
+        } else if flags == RenameFlags::RENAME_NOREPLACE {
+            RenameKind::NoReplace
+        } else {
+            RenameKind::Other
+        };
+        let from = (ino(parent), name.as_bytes());
+        let to = (ino(new_parent), new_name.as_bytes());
+        empty(
+            reply,
+            "rename",
+            self.0.rename(sender(request), from, to, kind),
+        );
+    }
+
+    fn link(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let at = (ino(new_parent), new_name.as_bytes());
+        entry(reply, "link", self.0.link(sender(request), ino(number), at));
+    }
+
+    fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match self.0.open(sender(request), ino(number), mode(flags.0)) {
+            Ok(Handle(number)) => reply.opened(FileHandle(number), FopenFlags::FOPEN_DIRECT_IO),
+            Err(failure) => reply.error(refused("open", failure)),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let made = self.0.make(
+            sender(request),
+            (ino(parent), name.as_bytes()),
+            Make::File,
+            flags & libc::O_EXCL != 0,
+            Some(mode(flags)),
+        );
+        match made {
+            Ok((made, Some(Handle(number)))) => reply.created(
+                &NO_LIFETIME,
+                &attributes::to_fuse(&made),
+                GENERATION,
+                FileHandle(number),
+                FopenFlags::FOPEN_DIRECT_IO,
+            ),
+            Ok((_, None)) => reply.error(Errno::EIO),
+            Err(failure) => reply.error(refused("create", failure)),
+        }
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        reply.data(&self.0.read(handle(opened), offset, size));
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.0.write(sender(request), handle(opened), offset, data) {
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(failure) => reply.error(refused("write", failure)),
+        }
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _opened: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _opened: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.close(handle(opened));
+        reply.ok();
+    }
+
+    fn opendir(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let listing = flags.0 & libc::O_DIRECTORY != 0;
+        match self.0.open_directory(sender(request), ino(number), listing) {
+            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(failure) => reply.error(refused("open a directory", failure)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _opened: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        // Offsets 1 and 2 are behind `.` and `..`; entries follow by place.
+        let place = offset.saturating_sub(2);
+        let (above, listing) = match self.0.list(ino(number), place, LISTING) {
+            Ok(found) => found,
+            Err(failure) => {
+                reply.error(refused("list a directory", failure));
+                return;
+            }
+        };
+        let above = INodeNo(above.0);
+        let dots = [(1, number, "."), (2, above, "..")];
+        for (next, number, name) in dots {
+            if offset < next && reply.add(number, next, attributes::kind(Kind::Directory), name) {
+                reply.ok();
+                return;
+            }
+        }
+        for (place, name, found) in listing {
+            let number = INodeNo(found.ino.0);
+            let kind = attributes::kind(found.kind);
+            if reply.add(number, place + 2, kind, OsStr::from_bytes(&name)) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _opened: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
+        let (used, most) = self.0.room();
+        let free = most.saturating_sub(used) as u64;
+        // A block a board: `df` shows how full it is with and without -i.
+        reply.statfs(
+            most as u64,
+            free,
+            free,
+            most as u64,
+            free,
+            4096,
+            NAME_MAX as u32,
+            4096,
+        );
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let set = xattr::set(&self.0, sender(request), ino(number), name, Some(value));
+        empty(reply, "set an extended attribute", set);
+    }
+
+    fn getxattr(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        let value = xattr::get(&self.0, ino(number), name);
+        xattr_value(reply, "get an extended attribute", size, value);
+    }
+
+    fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = xattr::list(&self.0, ino(number));
+        xattr_value(reply, "list extended attributes", size, names);
+    }
+
+    fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let set = xattr::set(&self.0, sender(request), ino(number), name, None);
+        empty(reply, "remove an extended attribute", set);
+    }
+
+    fn access(&self, _request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let run = mask.contains(AccessFlags::X_OK);
+        match self.0.attributes(ino(number)) {
+            Ok(found) if run && found.kind == Kind::File => reply.error(Errno::EACCES),
+            Ok(_) => reply.ok(),
+            Err(failure) => reply.error(refused("check access", failure)),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _opened: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EOPNOTSUPP);
+    }
+}
+
+impl Adapter {
+    fn make(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        make: Make,
+        what: &str,
+        reply: ReplyEntry,
+    ) {
+        let at = (ino(parent), name.as_bytes());
+        let made = self.0.make(sender(request), at, make, true, None);
+        entry(reply, what, made.map(|(attributes, _)| attributes));
+    }
+}

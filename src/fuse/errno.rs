@@ -1,0 +1,61 @@
+//! Which errno each refusal is, and why that one.
+
+use fuser::Errno;
+
+use crate::lock::Refusal;
+use crate::service::Failure;
+
+/// The errno of a refusal.
+pub fn of(refusal: Refusal) -> Errno {
+    match refusal {
+        // What a device in use says; no tool takes it for success or retries.
+        Refusal::Busy
+        // `ln tmp board` into somebody's directory: not EEXIST, the name is free.
+        | Refusal::InsideAnothers
+        | Refusal::LinkedTo => Errno::EBUSY,
+        // open(2) with O_NONBLOCK that would block.
+        Refusal::BusyNow => Errno::EAGAIN,
+        // The one errno that O_EXCL and link lockers know as "held".
+        Refusal::Exists => Errno::EEXIST,
+        Refusal::Missing => Errno::ENOENT,
+        // Makes the kernel walk the path again, once.
+        Refusal::Gone => Errno::ESTALE,
+        Refusal::NotHolder
+        | Refusal::NotYours
+        | Refusal::UnlinksToTake
+        | Refusal::RefusedBefore
+        | Refusal::Orphan
+        | Refusal::Unseen
+        | Refusal::TargetPath
+        // As on file systems that have no such files (mknod(2), symlink(2)).
+        | Refusal::WrongKind
+        | Refusal::NotPermitted => Errno::EPERM,
+        Refusal::BadName | Refusal::RenameFlags | Refusal::BadValue => Errno::EINVAL,
+        Refusal::LongName => Errno::ENAMETOOLONG,
+        Refusal::UserFull => Errno::EDQUOT,
+        Refusal::TableFull => Errno::ENOSPC,
+        Refusal::TooLarge => Errno::EFBIG,
+        Refusal::NotEmpty => Errno::ENOTEMPTY,
+        Refusal::IsDirectory => Errno::EISDIR,
+        Refusal::NotDirectory => Errno::ENOTDIR,
+        Refusal::NoAttribute => Errno::NO_XATTR,
+        Refusal::UnknownAttribute => Errno::EOPNOTSUPP,
+    }
+}
+
+/// The errno of a failed request. One that the daemon itself failed at is told
+/// in the log: `what` was being done.
+pub fn of_failure(failure: &Failure, what: &str) -> Errno {
+    match failure {
+        Failure::Refused(refusal) => of(*refusal),
+        Failure::System(error) => {
+            log::error!("cannot find out who asks to {what}: {error}");
+            match error.raw_os_error() {
+                // Out of descriptors for pidfds: not the client's fault.
+                Some(libc::EMFILE | libc::ENFILE) => Errno::ENFILE,
+                Some(libc::ENOMEM) => Errno::ENOMEM,
+                _ => Errno::EIO,
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Extended attributes `user.boardlock.*` (semantics.md, "Metadata").
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use jiff::SignedDuration;
+
+use crate::lock::ids::Ino;
+use crate::lock::record::Status;
+use crate::lock::refusal::Refusal;
+use crate::lock::time::{LAST_SECOND, Timestamp};
+use crate::service::{Failure, Sender, Service};
+
+const PREFIX: &[u8] = b"user.boardlock.";
+
+const NAMES: [&str; 6] = ["holder", "pid", "since", "expires", "token", "note"];
+
+/// The value of an attribute.
+///
+/// # Errors
+/// `NoAttribute` for names that are not ours and for what is not set.
+pub fn get(service: &Service, ino: Ino, name: &OsStr) -> Result<Vec<u8>, Failure> {
+    // Others are asked for at every turn (security.capability, POSIX ACLs):
+    // they are answered without a look at the board.
+    let key = ours(name).ok_or(Refusal::NoAttribute)?;
+    let (status, holder) = service.status(ino)?;
+    Ok(value(&status, &holder, key).ok_or(Refusal::NoAttribute)?)
+}
+
+/// The names of those that are set, each with a NUL behind it.
+///
+/// # Errors
+/// As for the inode.
+pub fn list(service: &Service, ino: Ino) -> Result<Vec<u8>, Failure> {
+    let (status, holder) = service.status(ino)?;
+    let mut names = Vec::new();
+    for key in NAMES {
+        if value(&status, &holder, key).is_some() {
+            names.extend_from_slice(PREFIX);
+            names.extend_from_slice(key.as_bytes());
+            names.push(0);
+        }
+    }
+    Ok(names)
+}
+
+/// Sets an attribute; takes it away with no value.
+///
+/// # Errors
+/// `UnknownAttribute` for names that are not ours, `NotPermitted` for those
+/// that cannot be set, `BadValue`.
+pub fn set(
+    service: &Service,
+    sender: Sender,
+    ino: Ino,
+    name: &OsStr,
+    value: Option<&[u8]>,
+) -> Result<(), Failure> {
+    let key = ours(name).ok_or(Refusal::UnknownAttribute)?;
+    match key {
+        "note" => {
+            let note = value.filter(|note| !note.is_empty()).map(<[u8]>::to_vec);
+            service.set_note(sender, ino, note)
+        }
+        "expires" => service.set_expires(sender, ino, |now| match value {
+            Some(value) => moment(value, now),
+            None => Some(None),
+        }),
+        _ => Err(Refusal::NotPermitted.into()),
+    }
+}
+
+fn ours(name: &OsStr) -> Option<&'static str> {
+    let key = name.as_bytes().strip_prefix(PREFIX)?;
+    NAMES.into_iter().find(|name| name.as_bytes() == key)
+}
+
+fn value(status: &Status, holder: &str, key: &str) -> Option<Vec<u8>> {
+    let text = match key {
+        "holder" => status.user.map(|_| holder.to_owned()),
+        "pid" => status
+            .user
+            .map(|_| status.pid.map_or(0, |pid| pid.get()).to_string()),
+        "since" => status.since.map(Timestamp::rfc3339),
+        "expires" => status.expires.map(Timestamp::rfc3339),
+        "token" => status.token.map(|token| token.to_string()),
+        _ => return Some(status.note.clone()).filter(|note| !note.is_empty()),
+    };
+    text.map(String::into_bytes)
+}
+
+/// An expiry as people write one: seconds since 1970, RFC 3339, or `+2h` from
+/// now; `0` or nothing for none. None if it is nothing of these.
+fn moment(value: &[u8], now: Timestamp) -> Option<Option<i64>> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    if text.is_empty() || text == "0" {
+        return Some(None);
+    }
+    let secs = if let Some(span) = text.strip_prefix('+') {
+        let span: SignedDuration = span.parse().ok()?;
+        now.secs.checked_add(span.as_secs())?
+    } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()?
+    } else {
+        text.parse::<jiff::Timestamp>().ok()?.as_second()
+    };
+    (1..=LAST_SECOND).contains(&secs).then_some(Some(secs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_read_as_people_write_it() {
+        let now = Timestamp::from_secs(1_000_000);
+        let read = |text: &str| moment(text.as_bytes(), now);
+        assert_eq!(read("1999999999"), Some(Some(1_999_999_999)));
+        assert_eq!(read("1970-01-12T13:46:41Z"), Some(Some(1_000_001)));
+        assert_eq!(read("+2h"), Some(Some(1_007_200)));
+        assert_eq!(read(" +90s\n"), Some(Some(1_000_090)));
+        assert_eq!(read("0"), Some(None));
+        assert_eq!(read(""), Some(None));
+        for bad in [
+            "tomorrow",
+            "-5",
+            "+",
+            "+2 parsecs",
+            "253402300800",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(moment(b"\xff\xfe", now), None);
+    }
+}

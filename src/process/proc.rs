@@ -1,0 +1,235 @@
+//! /proc as far as the rules need it. Nothing else here reads files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::lock::ids::{Gid, Pid, StartTime, Uid, User};
+
+/// A command line is read no further; the kernel's own limit is of that size.
+const CMDLINE_LIMIT: u64 = 4 << 20;
+
+/// Where processes are read from.
+#[derive(Debug)]
+pub struct Proc {
+    root: PathBuf,
+    /// Whether the processes of `root` are this kernel's.
+    real: bool,
+}
+
+/// What /proc/PID/stat tells.
+#[derive(Clone, Debug)]
+pub(super) struct Stat {
+    pub comm: Vec<u8>,
+    pub state: u8,
+    /// None at the top of a pid namespace.
+    pub ppid: Option<Pid>,
+    pub session: u32,
+    pub flags: u32,
+    pub start: StartTime,
+}
+
+impl Stat {
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// What /proc/PID/status tells.
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    pub tgid: Pid,
+    pub user: User,
+    /// Its number in each pid namespace, from the daemon's to its own.
+    pub nspid: Vec<u32>,
+}
+
+/// A process held by a pidfd.
+#[derive(Debug)]
+pub(super) struct Held(pub Option<OwnedFd>);
+
+impl Proc {
+    /// This system's processes.
+    pub fn system() -> Proc {
+        Proc {
+            root: PathBuf::from("/proc"),
+            real: true,
+        }
+    }
+
+    /// A made-up tree of the same form. Its processes have no pidfds.
+    pub fn at(root: PathBuf) -> Proc {
+        Proc { root, real: false }
+    }
+
+    /// Whether a process that cannot be read may be there all the same.
+    pub(super) fn may_hide(&self) -> bool {
+        self.real
+    }
+
+    /// None when there is no such process, or none that may be read.
+    pub(super) fn stat(&self, pid: Pid) -> io::Result<Option<Stat>> {
+        Ok(self
+            .read(pid, "stat", 4096)?
+            .and_then(|text| parse_stat(&text)))
+    }
+
+    /// None when there is no such process, or none that may be read.
+    pub(super) fn status(&self, pid: Pid) -> io::Result<Option<Status>> {
+        Ok(self
+            .read(pid, "status", CMDLINE_LIMIT)?
+            .and_then(|text| parse_status(&text)))
+    }
+
+    /// Its words; none for a kernel thread and a dead leader.
+    pub(super) fn cmdline(&self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
+        let text = self
+            .read(pid, "cmdline", CMDLINE_LIMIT)?
+            .unwrap_or_default();
+        let text = text.strip_suffix(b"\0").unwrap_or(&text);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The path of its program; none where that is not for us to see.
+    pub(super) fn exe(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read_link(self.root.join(format!("{pid}/exe"))) {
+            Ok(path) => {
+                let path = path.as_os_str().as_bytes();
+                Ok(Some(
+                    path.strip_suffix(b" (deleted)").unwrap_or(path).to_vec(),
+                ))
+            }
+            Err(error) if is_ours(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The numbers of all processes.
+    pub(super) fn pids(&self) -> io::Result<impl Iterator<Item = Pid>> {
+        Ok(std::fs::read_dir(&self.root)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new)))
+    }
+
+    /// Takes hold of the process that has this number now; none when there is
+    /// none. Says nothing of a process that was read before.
+    pub(super) fn hold(&self, pid: Pid) -> io::Result<Option<Held>> {
+        if !self.real {
+            return Ok(Some(Held(None)));
+        }
+        let raw = i32::try_from(pid.get())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let Some(raw) = raw else { return Ok(None) };
+        match pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(Held(Some(fd)))),
+            // Gone, or a thread's number by now.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self, pid: Pid, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        let read = File::open(self.root.join(format!("{pid}/{name}"))).and_then(|file| {
+            text.reserve(2048);
+            file.take(limit).read_to_end(&mut text)
+        });
+        match read {
+            Ok(_) => Ok(Some(text)),
+            Err(error) if is_ours(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl Held {
+    /// Whether the process has ended; a pidfd tells once all threads have.
+    pub fn is_dead(&self) -> io::Result<bool> {
+        let Some(fd) = &self.0 else { return Ok(false) };
+        let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        loop {
+            match poll(&mut fds, Some(&now)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Whether an error is the daemon's own plight and tells nothing of a process.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // A comm may hold anything, ") R 1" too: only its end is sure.
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let comm = text.get(open + 1..close)?.to_vec();
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    // Field 3, the state, comes first.
+    let fields: Vec<&str> = rest.split_ascii_whitespace().take(20).collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    Some(Stat {
+        comm,
+        state: *field(3)?.as_bytes().first()?,
+        ppid: Pid::new(field(4)?.parse().ok()?),
+        session: field(6)?.parse().ok()?,
+        flags: field(9)?.parse().ok()?,
+        start: StartTime(field(22)?.parse().ok()?),
+    })
+}
+
+fn parse_status(text: &[u8]) -> Option<Status> {
+    let (mut tgid, mut uid, mut gid, mut nspid) = (None, None, None, None);
+    for line in text.split(|&byte| byte == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else {
+            continue;
+        };
+        let Some((key, values)) = line.split_once(':') else {
+            continue;
+        };
+        let mut numbers = values.split_ascii_whitespace().map(str::parse::<u32>);
+        match key {
+            "Tgid" => tgid = numbers.next()?.ok(),
+            // real, effective, saved, file system
+            "Uid" => uid = numbers.nth(3)?.ok(),
+            "Gid" => gid = numbers.nth(3)?.ok(),
+            "NSpid" => {
+                nspid = numbers.collect::<Result<Vec<u32>, _>>().ok();
+                break;
+            }
+            _ => {}
+        }
+    }
+    let tgid = Pid::new(tgid?)?;
+    Some(Status {
+        tgid,
+        user: User {
+            uid: Uid(uid?),
+            gid: Gid(gid?),
+        },
+        // A kernel without pid namespaces.
+        nspid: nspid
+            .filter(|list| !list.is_empty())
+            .unwrap_or_else(|| vec![tgid.get()]),
+    })
+}

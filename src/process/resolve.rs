@@ -1,0 +1,238 @@
+//! Who is behind a request.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::lists::Lists;
+use super::node::Node;
+use super::proc::Proc;
+use super::text::shortened;
+use super::walk::{Above, End, From, Walk, Walker};
+use crate::lock::caller::{Caller, Candidate, Chain, Standing};
+use crate::lock::ids::{Pid, ProcessId, User};
+
+/// How often a walk starts again because a process ended under it.
+const TRIES: usize = 8;
+/// No sane tree is deeper; who is further below is not on the holder's side.
+const DEPTH: usize = 4096;
+/// A chain is shown no longer.
+const CHAIN: usize = 200;
+
+/// A process of a lineage and the pidfd that surely belongs to it.
+#[derive(Debug)]
+pub struct Pin {
+    /// The process.
+    pub process: ProcessId,
+    /// Readable once the process has ended. None only for [`Proc::at`].
+    pub fd: Option<OwnedFd>,
+}
+
+/// How far up the ancestors of a caller are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as it takes to find the holder.
+    Holder,
+    /// Up to pid 1.
+    Root,
+}
+
+/// Finds the process that holds.
+#[derive(Debug)]
+pub struct Resolver {
+    proc: Proc,
+    lists: Lists,
+}
+
+impl Resolver {
+    /// Reads processes from `proc` and judges them by `lists`.
+    pub fn new(proc: Proc, lists: Lists) -> Resolver {
+        Resolver { proc, lists }
+    }
+
+    pub(super) fn proc(&self) -> &Proc {
+        &self.proc
+    }
+
+    pub(super) fn walker(&self) -> Walker<'_> {
+        Walker {
+            proc: &self.proc,
+            lists: &self.lists,
+        }
+    }
+
+    /// Who is behind a request of thread `tid`, made with the credentials
+    /// `user`; None for a thread that the daemon's pid namespace does not show.
+    /// There is a pin for each process of the lineage.
+    ///
+    /// An error is the daemon's plight (no file descriptors left), neither the
+    /// caller's fault nor anyone's death.
+    pub fn caller(
+        &self,
+        tid: Option<Pid>,
+        user: User,
+        reach: Reach,
+    ) -> io::Result<(Caller, Vec<Pin>)> {
+        let mut caller = Caller {
+            requester: None,
+            program: String::new(),
+            user,
+            standing: Standing::Unseen,
+            ancestors: Vec::new(),
+        };
+        let Some(tid) = tid else {
+            return Ok((caller, Vec::new()));
+        };
+        caller.standing = Standing::Orphan(Chain::default());
+        for _ in 0..TRIES {
+            let Some(start) = self.requester(tid)? else {
+                break;
+            };
+            caller.requester = Some(start.id);
+            caller.program = start.name(&self.proc, &self.lists)?;
+            caller.ancestors = vec![start.id];
+            let Some(mut walk) = self.walker().walk(start, From::Request)? else {
+                continue;
+            };
+            if reach == Reach::Root && !self.to_the_top(&mut walk)? {
+                continue;
+            }
+            let Some((standing, pins)) = self.standing_of(&mut walk, Some(user))? else {
+                continue;
+            };
+            caller.standing = standing;
+            caller.ancestors = walk.path.iter().map(|node| node.id).collect();
+            return Ok((caller, pins));
+        }
+        Ok((caller, Vec::new()))
+    }
+
+    /// The holder that a pid names which stood in a lock file before the
+    /// daemon had to do with it; None where that names nobody who could hold.
+    pub fn standing(&self, pid: Pid) -> io::Result<Option<(Candidate, Vec<Pin>)>> {
+        for _ in 0..TRIES {
+            let Some(start) = self.walker().find(pid)? else {
+                return Ok(None);
+            };
+            if let Some(result) = self.named(start)? {
+                return Ok(result);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the walk from a named process leads to. The outer None: try again.
+    pub(super) fn named(&self, start: Node) -> io::Result<Option<Option<(Candidate, Vec<Pin>)>>> {
+        let Some(mut walk) = self.walker().walk(start, From::Name)? else {
+            return Ok(None);
+        };
+        let Some((standing, pins)) = self.standing_of(&mut walk, None)? else {
+            return Ok(None);
+        };
+        Ok(Some(match standing {
+            Standing::Process(candidate) => Some((candidate, pins)),
+            _ => None,
+        }))
+    }
+
+    /// The process of a thread that waits for the daemon's answer, and so is
+    /// there to be read, even killed.
+    fn requester(&self, tid: Pid) -> io::Result<Option<Node>> {
+        let status = self.proc.status(tid)?;
+        let pid = status.as_ref().map_or(tid, |status| status.tgid);
+        let Some(stat) = self.proc.stat(pid)? else {
+            // Hidden from us, or gone.
+            return self.walker().find(pid);
+        };
+        let node = Node::new(pid, Some(stat), None);
+        Ok(Some(match status {
+            Some(status) if pid == tid => node.with_status(status),
+            _ => node,
+        }))
+    }
+
+    /// Goes on to pid 1. False: try again.
+    fn to_the_top(&self, walk: &mut Walk) -> io::Result<bool> {
+        while let Some(last) = walk.path.last() {
+            match self.walker().above(last, false)? {
+                Above::Process(node) if walk.path.len() < DEPTH => walk.path.push(*node),
+                Above::Changed => return Ok(false),
+                _ => break,
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a walk's end means, and the pins. None: try again.
+    fn standing_of(
+        &self,
+        walk: &mut Walk,
+        user: Option<User>,
+    ) -> io::Result<Option<(Standing, Vec<Pin>)>> {
+        let via = Chain(shortened(walk.passed.join(" < "), CHAIN));
+        let lineage = match walk.end {
+            End::Manager { started: true } => {
+                return Ok(Some((Standing::Detached(via), Vec::new())));
+            }
+            End::Manager { started: false } => {
+                return Ok(Some((Standing::Orphan(via), Vec::new())));
+            }
+            End::Lineage { first, end } => (first, end),
+        };
+        let Some(candidate) = self.candidate(walk, lineage, via, user)? else {
+            return Ok(None);
+        };
+        let mut pins = Vec::new();
+        for process in &candidate.lineage {
+            let Some(node) = walk.path.iter_mut().find(|node| node.id == *process) else {
+                continue;
+            };
+            let held = match node.held.take() {
+                Some(held) => held,
+                // The requester: its number is its own while it waits.
+                None => match self.proc.hold(process.pid)? {
+                    Some(held) => held,
+                    None => return Ok(None),
+                },
+            };
+            pins.push(Pin {
+                process: *process,
+                fd: held.0,
+            });
+        }
+        Ok(Some((Standing::Process(candidate), pins)))
+    }
+
+    fn candidate(
+        &self,
+        walk: &Walk,
+        (first, end): (usize, usize),
+        via: Chain,
+        user: Option<User>,
+    ) -> io::Result<Option<Candidate>> {
+        let Some(lineage) = walk.path.get(first..end) else {
+            return Ok(None);
+        };
+        let Some(holder) = lineage.first() else {
+            return Ok(None);
+        };
+        let user = match user.filter(|_| first == 0) {
+            Some(user) => user,
+            None => match (holder.status(&self.proc)?, user) {
+                (Some(status), _) => status.user,
+                // Hidden from us.
+                (None, Some(user)) if holder.stat.is_none() => user,
+                (None, _) => return Ok(None),
+            },
+        };
+        let via = match first {
+            0 => Chain(holder.name(&self.proc, &self.lists)?),
+            _ => via,
+        };
+        Ok(Some(Candidate {
+            lineage: lineage.iter().map(|node| node.id).collect(),
+            user,
+            command: holder.command(&self.proc)?,
+            via,
+        }))
+    }
+}

@@ -1,0 +1,136 @@
+//! The log in users' words: one line an acquisition, a release, a refusal.
+
+use std::time::Duration;
+
+use crate::lock::caller::{Caller, Standing};
+use crate::lock::effect::{Effect, End, Held};
+use crate::lock::refusal::Refusal;
+use crate::printable::printable;
+use crate::service::{Sender, UserNames};
+
+/// A holder that ends this soon after it acquired, without unlinking, was
+/// perhaps only the carrier of somebody's command.
+const SUSPICIOUS: Duration = Duration::from_secs(2);
+
+/// Tells what the table decided.
+pub fn effect(effect: &Effect, names: &mut UserNames) {
+    match effect {
+        Effect::Watch(_) | Effect::Unwatch(_) => {}
+        Effect::Acquired(held) => log::info!(
+            "{}: acquired by {}, via {}, token {}",
+            printable(&held.path),
+            who(held, names),
+            held.via,
+            held.token
+        ),
+        Effect::Passed(held) => log::info!(
+            "{}: now held by {}, token {}",
+            printable(&held.path),
+            who(held, names),
+            held.token
+        ),
+        Effect::Released { held, end, after } => released(held, end, *after, names),
+        Effect::Refused {
+            path,
+            caller,
+            refusal,
+            held,
+        } => {
+            let asks = asking(caller, names);
+            let has = match held {
+                Some(held) => format!(" (by {})", who(held, names)),
+                None => String::new(),
+            };
+            log::info!("{}: refused to {asks}: {refusal}{has}", printable(path));
+        }
+    }
+}
+
+fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
+    let path = printable(&held.path);
+    let soon = after < SUSPICIOUS;
+    let after = span(after);
+    let who = who(held, names);
+    match end {
+        End::Unlinked { program, user } => {
+            let by = names.of(user.uid);
+            let with = if program.is_empty() { "?" } else { program };
+            log::info!("{path}: released after {after} with {with} by {by}; had been {who}");
+        }
+        End::Replaced => log::info!("{path}: released after {after}, replaced; had been {who}"),
+        End::Renamed => log::info!("{path}: given up after {after} for another name by {who}"),
+        End::Expired => log::info!("{path}: released after {after}, expired; had been {who}"),
+        End::Emptied => {
+            log::info!("{path}: released after {after}, it was empty and nobody held it");
+        }
+        End::Died if soon => log::warn!(
+            "{path}: its holder ended {after} after it acquired, without releasing: {who}, \
+             found via {}. If it only ran a command for somebody else, see \"Who holds\" in \
+             the README",
+            held.via
+        ),
+        End::Died => log::info!("{path}: released after {after}, its holder has ended: {who}"),
+    }
+}
+
+/// Tells of a write that was refused.
+pub fn write_refused(path: &[u8], sender: Sender, names: &mut UserNames, refusal: Refusal) {
+    log::info!(
+        "{}: writing refused to {}: {refusal}",
+        printable(path),
+        sending(sender, names)
+    );
+}
+
+/// Tells of a written pid that does not name a holder.
+pub fn written_pid_ignored(path: &[u8], sender: Sender, names: &mut UserNames, number: u64) {
+    log::info!(
+        "{}: the pid {number} written by {} is neither its own nor above or below it, \
+         or cannot hold: kept as a note",
+        printable(path),
+        sending(sender, names)
+    );
+}
+
+fn sending(sender: Sender, names: &mut UserNames) -> String {
+    let user = printable(names.of(sender.user.uid).as_bytes());
+    match sender.thread {
+        Some(thread) => format!("{user}, pid {thread}"),
+        None => format!("{user}, a process that cannot be seen"),
+    }
+}
+
+fn who(held: &Held, names: &mut UserNames) -> String {
+    let user = printable(names.of(held.user.uid).as_bytes());
+    match held.holder {
+        Some(holder) => format!("{user}, pid {} ({})", holder.pid, held.command),
+        None => format!("{user}, detached"),
+    }
+}
+
+fn asking(caller: &Caller, names: &mut UserNames) -> String {
+    let user = printable(names.of(caller.uid()).as_bytes());
+    match (&caller.standing, caller.requester) {
+        (Standing::Process(candidate), _) => match candidate.holder() {
+            Some(holder) => format!(
+                "{user}, pid {} ({}), via {}",
+                holder.pid, candidate.command, candidate.via
+            ),
+            None => user,
+        },
+        (_, Some(requester)) => format!("{user}, pid {}, via {}", requester.pid, caller.via()),
+        (_, None) => format!("{user}, {}", caller.via()),
+    }
+}
+
+/// A span as people read it: the two greatest units.
+fn span(span: Duration) -> String {
+    let secs = span.as_secs();
+    match secs {
+        0 => format!("{} ms", span.as_millis()),
+        1..60 => format!("{}.{} s", secs, span.subsec_millis() / 100),
+        60..3600 => format!("{} min {} s", secs / 60, secs % 60),
+        3600..86400 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+        _ => format!("{} d {} h", secs / 86400, secs % 86400 / 3600),
+    }
+}
