@@ -36,12 +36,18 @@ pub fn effect(effect: &Effect, names: &mut UserNames) {
             refusal,
             held,
         } => {
+            let path = printable(path);
             let asks = asking(caller, names);
-            let has = match held {
-                Some(held) => format!(" (by {})", who(held, names)),
-                None => String::new(),
-            };
-            log::info!("{}: refused to {asks}: {refusal}{has}", printable(path));
+            match held {
+                Some(held) if refusal.is_defeat() => {
+                    log::info!("{path}: refused to {asks}: held by {}", who(held, names));
+                }
+                Some(held) => {
+                    let holder = who(held, names);
+                    log::info!("{path}: refused to {asks}: {refusal} (held by {holder})");
+                }
+                None => log::info!("{path}: refused to {asks}: {refusal}"),
+            }
         }
     }
 }

@@ -130,6 +130,13 @@ impl Service {
             watch: &self.watch,
             now,
         };
+        // A pid that is used again within the clock tick in which its last
+        // process started would otherwise be taken for that process.
+        for pin in &pins {
+            if desk.table.hangs_on(pin.process) && self.watch.has_ended(pin.process) {
+                desk.table.died(pin.process, &desk.now);
+            }
+        }
         let answer = event(&mut desk);
         desk.carry_out(pins);
         answer

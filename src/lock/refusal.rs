@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refusal::Busy => "it is held",
-            Refusal::BusyNow => "it is held and the caller does not wait",
+            Refusal::BusyNow => "it is held, and the caller does not wait",
             Refusal::Exists => "the name is taken",
             Refusal::Missing => "there is no such board",
             Refusal::Gone => "it changed hands since it was looked up",

@@ -137,9 +137,9 @@ impl Table {
         self.claim(ino)?.holder.process()
     }
 
-    /// Every process that a claim hangs on.
-    pub fn watched(&self) -> impl Iterator<Item = ProcessId> + '_ {
-        self.processes.keys().copied()
+    /// Whether a claim hangs on this process.
+    pub fn hangs_on(&self, process: ProcessId) -> bool {
+        self.processes.contains_key(&process)
     }
 
     /// The path of a name, from the lock directory.
