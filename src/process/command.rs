@@ -42,25 +42,11 @@ const OWN_WORDS: &[(&str, usize, &str)] = &[
     ("unshare", 0, "CTUcfimnpru"),
 ];
 
+#[rustfmt::skip]
 const LONG_FLAGS: &[&str] = &[
-    "--non-interactive",
-    "--preserve-env",
-    "--foreground",
-    "--preserve-status",
-    "--login",
-    "--ignore-environment",
-    "--verbose",
-    "--wait",
-    "--fork",
-    "--null",
-    "--no-run-if-empty",
-    "--nonblock",
-    "--exclusive",
-    "--shared",
-    "--nb",
-    "--pty",
-    "--set-home",
-    "--background",
+    "--non-interactive", "--preserve-env", "--foreground", "--preserve-status", "--login",
+    "--ignore-environment", "--verbose", "--wait", "--fork", "--null", "--no-run-if-empty",
+    "--nonblock", "--exclusive", "--shared", "--nb", "--pty", "--set-home", "--background",
 ];
 
 /// Wrappers that take a command as a string.
@@ -298,13 +284,14 @@ impl Reader<'_> {
         match first.text.as_slice() {
             // With redirections alone it keeps a file open.
             b"exec" if rest.is_empty() => return None,
-            b"exec" | b"builtin" => return self.simple(rest),
+            b"exec" | b"builtin" => return self.deeper(|reader| reader.simple(rest)),
             b"command" => {
-                return match rest.first().and_then(Word::bare) {
-                    Some(b"-v" | b"-V") => Some(()),
-                    Some(b"-p") => self.simple(rest.get(1..)?),
-                    _ => self.simple(rest),
+                let rest = match rest.first().and_then(Word::bare) {
+                    Some(b"-v" | b"-V") => return Some(()),
+                    Some(b"-p") => rest.get(1..)?,
+                    _ => rest,
                 };
+                return self.deeper(|reader| reader.simple(rest));
             }
             b"sleep" => return (self.loops > 0).then_some(()),
             _ => {}
@@ -314,7 +301,7 @@ impl Reader<'_> {
             return Some(());
         }
         if self.lists.is_wrapper(name) {
-            return self.wrapped(name, rest);
+            return self.deeper(|reader| reader.wrapped(name, rest));
         }
         if names::is_shell(name) {
             return self.shell(words);

@@ -1,9 +1,9 @@
 //! Who is the caller: /proc read by the rules of semantics.md, "Who is the
 //! caller".
 //!
-//! The facts and the name lists behind the rules are data in [`lists`] and
-//! [`names`]; [`command`] reads the string of a `sh -c`, [`resolve`] walks up,
-//! [`written`] follows the pids that callers write. [`proc`] alone reads files.
+//! The facts and the name lists behind the rules are data in `lists` and
+//! `names`; `command` reads the string of a `sh -c`, `resolve` walks up,
+//! `written` follows the pids that callers write. `proc` alone reads files.
 
 mod command;
 mod lists;

@@ -1,42 +1,33 @@
 //! What a program is called: shells, interpreters, multi-call binaries.
 
 /// Shells, by name without a version.
+#[rustfmt::skip]
 const SHELLS: &[&str] = &[
     "sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "lksh", "pdksh", "yash", "fish", "tcsh",
     "csh", "rbash", "posh", "hush",
 ];
 
 /// Other interpreters, by name without a version.
+#[rustfmt::skip]
 const INTERPRETERS: &[&str] = &[
-    "perl", "python", "pypy", "ruby", "node", "nodejs", "lua", "luajit", "tclsh", "wish", "expect",
-    "php", "java", "guile",
+    "perl", "python", "pypy", "ruby", "node", "nodejs", "lua", "luajit", "tclsh", "wish",
+    "expect", "php", "java", "guile",
 ];
 
 const MULTI_CALL: &[&str] = &["busybox", "toybox", "coreutils"];
 
 /// What `cmake -E` can claim with, and let go.
+#[rustfmt::skip]
 const CMAKE: &[&str] = &[
-    "touch",
-    "touch_nocreate",
-    "make_directory",
-    "copy",
-    "copy_if_different",
-    "rename",
-    "create_symlink",
-    "create_hardlink",
-    "remove",
-    "rm",
+    "touch", "touch_nocreate", "make_directory", "copy", "copy_if_different", "rename",
+    "create_symlink", "create_hardlink", "remove", "rm",
 ];
 
 /// Options of the dynamic loader that take an argument of their own.
+#[rustfmt::skip]
 const LOADER_OPTIONS: &[&str] = &[
-    "--library-path",
-    "--inhibit-rpath",
-    "--audit",
-    "--preload",
-    "--argv0",
-    "--glibc-hwcaps-prepend",
-    "--glibc-hwcaps-mask",
+    "--library-path", "--inhibit-rpath", "--audit", "--preload", "--argv0",
+    "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask",
 ];
 
 fn has(list: &[&str], name: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use super::lists::Lists;
 use super::node::Node;
 use super::proc::Proc;
 use super::text::shortened;
-use super::walk::{Above, End, From, Walk, Walker};
+use super::walk::{Above, End, Start, Walk, Walker};
 use crate::lock::caller::{Caller, Candidate, Chain, Standing};
 use crate::lock::ids::{Pid, ProcessId, User};
 
@@ -26,6 +26,9 @@ pub struct Pin {
     /// Readable once the process has ended. None only for [`Proc::at`].
     pub fd: Option<OwnedFd>,
 }
+
+/// Who holds in the name of a named process, if anybody.
+pub(super) type Named = Option<(Candidate, Vec<Pin>)>;
 
 /// How far up the ancestors of a caller are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +93,7 @@ impl Resolver {
             caller.requester = Some(start.id);
             caller.program = start.name(&self.proc, &self.lists)?;
             caller.ancestors = vec![start.id];
-            let Some(mut walk) = self.walker().walk(start, From::Request)? else {
+            let Some(mut walk) = self.walker().walk(start, Start::Request)? else {
                 continue;
             };
             if reach == Reach::Root && !self.to_the_top(&mut walk)? {
@@ -121,8 +124,8 @@ impl Resolver {
     }
 
     /// What the walk from a named process leads to. The outer None: try again.
-    pub(super) fn named(&self, start: Node) -> io::Result<Option<Option<(Candidate, Vec<Pin>)>>> {
-        let Some(mut walk) = self.walker().walk(start, From::Name)? else {
+    pub(super) fn named(&self, start: Node) -> io::Result<Option<Named>> {
+        let Some(mut walk) = self.walker().walk(start, Start::Name)? else {
             return Ok(None);
         };
         let Some((standing, pins)) = self.standing_of(&mut walk, None)? else {

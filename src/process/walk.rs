@@ -5,7 +5,7 @@ use std::io;
 use super::command::only_claims;
 use super::lists::Lists;
 use super::node::Node;
-use super::proc::{Proc, Stat};
+use super::proc::{Held, Proc, Stat};
 use crate::lock::ids::Pid;
 
 /// More carriers in a row are a caller's game with us: what is there holds.
@@ -13,7 +13,7 @@ const CARRIERS: usize = 100;
 
 /// What the walk starts from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum Start {
     /// The process whose system call it is.
     Request,
     /// A process that a pid in a file names.
@@ -69,12 +69,15 @@ impl Walker<'_> {
         let stat = self.proc.stat(pid)?;
         // A living pidfd now says that the number was its own all along. A
         // dead leader is alive as long as another of its threads is.
-        let dead = match &stat {
-            Some(stat) if held.0.is_none() => stat.is_zombie(),
-            None if !self.proc.may_hide() => true,
-            _ => held.is_dead()?,
-        };
+        let dead = self.is_dead(stat.as_ref(), &held)?;
         Ok((!dead).then(|| Node::new(pid, stat, Some(held))))
+    }
+
+    fn is_dead(&self, stat: Option<&Stat>, held: &Held) -> io::Result<bool> {
+        if self.proc.may_hide() {
+            return held.is_dead();
+        }
+        Ok(stat.is_none_or(Stat::is_zombie))
     }
 
     /// The process above `child`, held if `hold`.
@@ -109,20 +112,17 @@ impl Walker<'_> {
             }
         }
         // Nobody's parent is dead; a dead leader may have living threads.
-        if parent.as_ref().is_none_or(Stat::is_zombie) {
-            let dead = match &held {
-                Some(held) => held.is_dead()?,
-                None => false,
-            };
-            if dead {
-                return Ok(Above::Changed);
-            }
+        if let Some(held) = &held
+            && parent.as_ref().is_none_or(Stat::is_zombie)
+            && self.is_dead(parent.as_ref(), held)?
+        {
+            return Ok(Above::Changed);
         }
         Ok(Above::Process(Box::new(Node::new(pid, parent, held))))
     }
 
     /// Walks up. None when something changed on the way: start again.
-    pub fn walk(&self, start: Node, from: From) -> io::Result<Option<Walk>> {
+    pub fn walk(&self, start: Node, from: Start) -> io::Result<Option<Walk>> {
         let (proc, lists) = (self.proc, self.lists);
         let mut path: Vec<Node> = Vec::new();
         let mut passed = Vec::new();
@@ -156,7 +156,10 @@ impl Walker<'_> {
                     }
                     match self.above(last, true)? {
                         Above::Changed => return Ok(None),
-                        Above::Process(node) if last.is_subshell_of(&node, proc, lists)? => {
+                        Above::Process(node)
+                            if node.id.pid.get() != 1
+                                && last.is_subshell_of(&node, proc, lists)? =>
+                        {
                             path.push(*node);
                         }
                         Above::Process(node)
@@ -229,10 +232,10 @@ impl Walker<'_> {
     }
 
     /// Rule 2, and rule 3 for a wrapper that was named.
-    fn passes_first(&self, node: &Node, from: From) -> io::Result<Pass> {
+    fn passes_first(&self, node: &Node, from: Start) -> io::Result<Pass> {
         if node.is_one_shot(self.proc, self.lists)? {
             Ok(Pass::OneShot)
-        } else if from == From::Name && node.is_wrapper(self.proc, self.lists)? {
+        } else if from == Start::Name && node.is_wrapper(self.proc, self.lists)? {
             Ok(Pass::Wrapper)
         } else {
             Ok(Pass::No)
@@ -249,7 +252,7 @@ impl Walker<'_> {
         if before != Pass::No
             && child.is_forked()
             && child.comm() == node.comm()
-            && child.words(proc)? == node.words(proc)?
+            && (before == Pass::OneShot || child.words(proc)? == node.words(proc)?)
         {
             return Ok(before);
         }

@@ -5,7 +5,7 @@ use super::lists::Lists;
 /// A list, an expansion in it, one in that, ...: no sane command is deeper.
 const DEPTH: u32 = 16;
 /// Commands looked at, those tried in vain behind a wrapper among them.
-const FUEL: u32 = 2000;
+const FUEL: u32 = 500;
 
 /// Reads a command. Every part of it answers None as soon as it meets
 /// something that may be work or that it does not understand.
