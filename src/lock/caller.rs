@@ -60,9 +60,9 @@ impl Candidate {
     }
 }
 
-/// The programs between the requester and the holder, nearest the requester
-/// first and the holder left out, as `touch < sh -c < make`. Printable.
-/// For a requester that holds itself: its own name.
+/// The programs from the requester up to the holder, with the shells that it
+/// was forked from, or, for a detached claim, to the session manager, as `touch < sh -c < make`. Printable. For a
+/// requester that holds itself: its own name.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Chain(pub String);
 

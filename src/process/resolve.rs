@@ -229,7 +229,14 @@ impl Resolver {
         };
         let via = match first {
             0 => Chain(holder.name(&self.proc, &self.lists)?),
-            _ => via,
+            _ => {
+                let mut chain = via.0;
+                for (at, process) in lineage.iter().enumerate() {
+                    chain.push_str(" < ");
+                    chain.push_str(&self.walker().label(process, at + 1 < lineage.len())?);
+                }
+                Chain(shortened(chain, CHAIN))
+            }
         };
         Ok(Some(Candidate {
             lineage: lineage.iter().map(|node| node.id).collect(),

@@ -259,7 +259,8 @@ impl Walker<'_> {
         Ok(Pass::No)
     }
 
-    fn label(&self, node: &Node, subshell: bool) -> io::Result<String> {
+    /// A process as chains name it.
+    pub fn label(&self, node: &Node, subshell: bool) -> io::Result<String> {
         let name = node.name(self.proc, self.lists)?;
         Ok(if subshell {
             format!("{name} (subshell)")

@@ -31,6 +31,16 @@ const SHELLS: &[&str] = &[
 ];
 
 #[test]
+fn a_chain_is_told_from_the_tool_up_to_the_holder() {
+    let chain = [touch(), sh("sh", "touch x || exit 1"), prog("make")];
+    let (caller, _) = Tree::chain(&chain).caller(Reach::Holder);
+    assert_eq!(caller.via(), "touch < sh -c < make");
+    let flash = script("/bin/bash", "flash");
+    let (caller, _) = Tree::chain(&[touch(), flash.clone().forked(), flash]).caller(Reach::Holder);
+    assert_eq!(caller.via(), "touch < flash (subshell) < flash");
+}
+
+#[test]
 fn a_script_holds_for_its_tools_and_its_subshells_before_it() {
     for shell in SHELLS {
         let job = script(shell, "job");

@@ -130,9 +130,13 @@ fn a_carrier_passes_on() {
     lists.add_one_shot("cat").unwrap();
     let resolver = Resolver::new(Proc::system(), lists);
     for (string, via, holder) in [
-        ("cat || exit 1", "cat < dash -c", None),
-        ("cat; work", "cat", Some(())),
-        ("(cat; true) 2>&1", "cat < dash (subshell) < dash -c", None),
+        ("cat || exit 1", "cat < dash -c < ", None),
+        ("cat; work", "cat < dash -c", Some(())),
+        (
+            "(cat; true) 2>&1",
+            "cat < dash (subshell) < dash -c < ",
+            None,
+        ),
     ] {
         let mut spawned = Spawned::script("dash", string);
         spawned
@@ -148,7 +152,7 @@ fn a_carrier_passes_on() {
             tool = child(tool);
         }
         let (caller, pins) = resolver.caller(Some(tool), USER, Reach::Holder).unwrap();
-        assert_eq!(caller.via(), via);
+        assert!(caller.via().starts_with(via), "{}", caller.via());
         let holder = holder.map_or(me(), |()| spawned.pid());
         assert_eq!(pids(caller.lineage()), [holder], "{string}");
         assert_eq!(pins.len(), 1);

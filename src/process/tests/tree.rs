@@ -215,12 +215,17 @@ impl Tree {
     }
 }
 
-/// The lineage, counted from the requester up, and the chain.
+/// The lineage, counted from the requester up, and the chain without the
+/// lineage that it ends with.
 pub fn shown(candidate: &Candidate) -> String {
     let up =
         |process: &ProcessId| (i64::from(REQUESTER) - i64::from(process.pid.get())).to_string();
     let lineage: Vec<String> = candidate.lineage.iter().map(up).collect();
-    format!("{} via {}", lineage.join(","), candidate.via)
+    let via = &candidate.via.0;
+    let names: Vec<&str> = via.split(" < ").collect();
+    let passed = names.len().saturating_sub(lineage.len()).max(1);
+    let passed = names[..passed].join(" < ");
+    format!("{} via {passed}", lineage.join(","))
 }
 
 pub fn verdict(chain: &[P]) -> String {
