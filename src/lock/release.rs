@@ -56,20 +56,27 @@ impl Table {
         if node.directory().is_some_and(|inside| !inside.is_empty()) {
             return Err(Refusal::NotEmpty);
         }
-        let last = node.names.len() <= 1;
         let end = End::Unlinked {
             program: caller.program.clone(),
             user: caller.user,
         };
-        if last {
-            self.end_claim(ino, &end, now);
-        } else {
-            let held = Held::new(self.path_of(dir, name), &claim);
-            self.tell_release(held, &claim, &end, now);
-            self.drop_name(dir, name, ino);
-            self.sweep(dir, now);
-        }
+        self.end_name(ino, (dir, name), &end, now);
         Ok(())
+    }
+
+    /// Ends one name of a claim, and with the last one the claim.
+    pub(super) fn end_name(&mut self, ino: Ino, (dir, name): (Ino, &[u8]), end: &End, now: &Now) {
+        let Some(node) = self.nodes.get(&ino) else {
+            return;
+        };
+        let Some(claim) = node.claim.clone().filter(|_| node.names.len() > 1) else {
+            self.end_claim(ino, end, now);
+            return;
+        };
+        let held = Held::new(self.path_of(dir, name), &claim);
+        self.tell_release(held, &claim, end, now);
+        self.drop_name(dir, name, ino);
+        self.sweep(dir, now);
     }
 
     /// Whether the caller may release this claim.

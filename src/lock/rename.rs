@@ -58,7 +58,7 @@ impl Table {
         self.may_make(caller, new_dir, new_name)?;
         if let Some(target) = target {
             self.may_replace(caller, ino, target)?;
-            self.end_claim(target, &End::Replaced, now);
+            self.end_name(target, (new_dir, new_name), &End::Replaced, now);
         }
         self.drop_name(old_dir, old_name, ino);
         self.add_name(new_dir, new_name, ino);
