@@ -7,6 +7,8 @@
 
 #[macro_use]
 mod trial;
+mod acquire;
+mod client;
 mod harness;
 mod lab;
 mod process;
@@ -25,6 +27,6 @@ fn main() -> std::process::ExitCode {
             .and_then(|n| n.parse().ok());
         args.test_threads = Some(threads.unwrap_or(THREADS));
     }
-    let tests = [harness::tests(), smoke::tests()];
+    let tests = [acquire::tests(), harness::tests(), smoke::tests()];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
 }
