@@ -82,6 +82,19 @@ impl Caller {
         }
     }
 
+    /// Whether the request came from this process or from below it on the way
+    /// to the caller; the way is not told of one that nobody stands behind.
+    pub fn acts_in(&self, process: ProcessId) -> bool {
+        match self.lineage().first() {
+            Some(first) => self
+                .ancestors
+                .iter()
+                .take_while(|passed| *passed != first)
+                .any(|passed| *passed == process),
+            None => self.requester == Some(process),
+        }
+    }
+
     /// The chain by which the caller was found, for status and log.
     pub fn via(&self) -> &str {
         match &self.standing {

@@ -76,11 +76,13 @@ pub struct Claim {
 
 impl Claim {
     /// Whether the caller is the holder (semantics.md, "Words"): the claim's
-    /// current holder is it or one of the shells it was forked from.
+    /// current holder is it or one of the shells it was forked from. So is a
+    /// process that the way to the caller passed over: in `(touch a; mv a b)`
+    /// bash's subshell holds, and then becomes mv.
     pub fn held_by(&self, caller: &Caller) -> bool {
         self.holder
             .process()
-            .is_some_and(|holder| caller.lineage().contains(&holder))
+            .is_some_and(|holder| caller.lineage().contains(&holder) || caller.acts_in(holder))
     }
 
     /// Whether the caller is on the holder's side: the holder or a descendant.
