@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Trial> {
         every_tool_answers_as_the_table_says("busybox");
         mktemp_claims_the_name_that_it_makes_up;
         only_what_the_caller_holds_becomes_a_board("python3");
+        a_subshell_that_becomes_the_tool_still_holds("dash", "zsh", "busybox");
         a_link_is_the_same_claim_under_two_names("python3");
         a_rename_onto_ones_own_board_leaves_one_claim("python3");
         a_claim_is_complete_before_anyone_sees_it("python3");
@@ -399,6 +400,29 @@ fn only_what_the_caller_holds_becomes_a_board() {
     other.ok("os.rename('tmp', 'b')");
     assert_eq!(lab.holder("b"), Some(other.pid()));
     assert_eq!(lab.boards(), ["b"]);
+}
+
+fn a_subshell_that_becomes_the_tool_still_holds() {
+    // The last command of a subshell runs in its process, in some shells.
+    let lab = Lab::new(&[]);
+    for shell in ["bash", "dash", "zsh", "busybox sh"] {
+        for take in [
+            "(touch tmp; mv tmp b)",
+            "(touch tmp; ln tmp b)",
+            "(touch b; touch b)",
+            "(touch b; exec touch -d '+1 hour' b)",
+            "(touch b; echo x | exec tee b)",
+            "(mkdir b; touch b/in)",
+            "(touch tmp; exec env mv tmp b)",
+            "sh -c 'touch tmp; exec mv tmp b'",
+        ] {
+            lab.sh(
+                shell,
+                &format!("{take} || exit 2; rm -r b || exit 3; rm -f tmp"),
+            )
+            .ok();
+        }
+    }
 }
 
 fn a_link_is_the_same_claim_under_two_names() {

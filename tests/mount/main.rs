@@ -11,7 +11,9 @@ mod acquire;
 mod client;
 mod harness;
 mod lab;
+mod open;
 mod process;
+mod release;
 mod smoke;
 
 use libtest_mimic::Arguments;
@@ -27,6 +29,12 @@ fn main() -> std::process::ExitCode {
             .and_then(|n| n.parse().ok());
         args.test_threads = Some(threads.unwrap_or(THREADS));
     }
-    let tests = [acquire::tests(), harness::tests(), smoke::tests()];
+    let tests = [
+        acquire::tests(),
+        harness::tests(),
+        open::tests(),
+        release::tests(),
+        smoke::tests(),
+    ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
 }
