@@ -34,8 +34,13 @@ impl Timestamp {
     /// As RFC 3339 in UTC, to the second; the plain number of seconds where the
     /// year has no four digits.
     pub fn rfc3339(self) -> String {
-        match jiff::Timestamp::from_second(self.secs) {
-            Ok(moment) => moment.to_string(),
+        // jiff's own timestamps end a day before the last year does, so that
+        // every time zone can show them.
+        let moment = jiff::civil::date(1970, 1, 1)
+            .at(0, 0, 0, 0)
+            .checked_add(jiff::SignedDuration::from_secs(self.secs));
+        match moment {
+            Ok(moment) => format!("{moment}Z"),
             Err(_) => self.secs.to_string(),
         }
     }
