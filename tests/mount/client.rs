@@ -14,12 +14,14 @@ use crate::process::{Output, PATIENCE, Running};
 const STDERR: Duration = Duration::from_secs(5);
 
 /// Runs each line that it is given; tells its exit status.
-const SHELL: &str = r#"while IFS= read -r line; do eval "$line" </dev/null; echo "= $?"; done"#;
+const SHELL: &str =
+    r#"while IFS= read -r line; do eval "$line" </dev/null; printf '\n= %s\n' $?; done"#;
 
 /// The same with expressions and statements of python; tells `ok` or the errno.
 const PYTHON: &str = r"
 import ctypes, errno, fcntl, os, socket, stat, subprocess, sys, time
 
+errno.errorcode[errno.EOPNOTSUPP] = 'EOPNOTSUPP'  # the same as ENOTSUP
 libc = ctypes.CDLL(None, use_errno=True)
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 
@@ -57,7 +59,7 @@ for line in iter(sys.stdin.readline, ''):
         outcome = errno.errorcode[error.errno]
     except BaseException as error:
         outcome = repr(error)
-    print('=', outcome, flush=True)
+    print('\n=', outcome, flush=True)
 ";
 
 /// A python that every user can run: the first in the path may lie in root's
@@ -122,12 +124,14 @@ impl Client {
     #[track_caller]
     pub fn run(&mut self, command: &str) -> Reply {
         self.running.say(command);
-        let mut said = Vec::new();
+        let mut said: Vec<String> = Vec::new();
         loop {
             let line = self.running.line();
             match line.strip_prefix("= ") {
                 Some(outcome) => {
                     let outcome = outcome.to_owned();
+                    // Its output may end without a newline: one comes before this.
+                    said.pop_if(|last| last.is_empty());
                     return Reply { outcome, said };
                 }
                 None => said.push(line),

@@ -11,10 +11,12 @@ mod acquire;
 mod client;
 mod harness;
 mod lab;
+mod metadata;
 mod open;
 mod process;
 mod release;
 mod smoke;
+mod written;
 
 use libtest_mimic::Arguments;
 
@@ -32,9 +34,11 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         harness::tests(),
+        metadata::tests(),
         open::tests(),
         release::tests(),
         smoke::tests(),
+        written::tests(),
     ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
 }
