@@ -12,7 +12,8 @@ pub fn of(refusal: Refusal) -> Errno {
         Refusal::Busy
         // `ln tmp board` into somebody's directory: not EEXIST, the name is free.
         | Refusal::InsideAnothers
-        | Refusal::LinkedTo => Errno::EBUSY,
+        | Refusal::LinkedTo
+        | Refusal::TargetTaken => Errno::EBUSY,
         // open(2) with O_NONBLOCK that would block.
         Refusal::BusyNow => Errno::EAGAIN,
         // The one errno that O_EXCL and link lockers know as "held".

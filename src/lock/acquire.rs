@@ -49,11 +49,14 @@ impl Table {
             });
         }
         if let Make::Link(target) = &make
-            && target.contains(&b'/')
+            && (target.contains(&b'/') || matches!(target.as_slice(), b"." | b".."))
         {
             return Err(self.deny(dir, name, caller, Refusal::TargetPath));
         }
         self.may_make(caller, dir, name)?;
+        if let Make::Link(target) = &make {
+            self.may_point(caller, (dir, name), target, None)?;
+        }
         let (holder, user, command, via) = self
             .claimant(caller)
             .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
@@ -169,6 +172,7 @@ impl Table {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
         }
         self.may_make(caller, dir, name)?;
+        self.may_stand(caller, ino, (dir, name))?;
         self.room_for(charged)
             .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
         self.add_name(dir, name, ino);
@@ -214,6 +218,40 @@ impl Table {
             return Err(self.deny(dir, name, caller, Refusal::LinkedTo));
         }
         Ok(())
+    }
+
+    /// Whether a symbolic link may have this name and target: one that led to
+    /// another's board would let that other believe that it has both, as touch
+    /// follows it. `link` is the link itself, if it is there already.
+    fn may_point(
+        &mut self,
+        caller: &Caller,
+        (dir, name): (Ino, &[u8]),
+        target: &[u8],
+        link: Option<Ino>,
+    ) -> Result<(), Refusal> {
+        let there = self
+            .directory(dir)?
+            .get(target)
+            .filter(|there| target != name && Some(*there) != link);
+        match there.map(|there| self.claim(there)) {
+            None => Ok(()),
+            Some(Some(claim)) if claim.held_by(caller) => Ok(()),
+            Some(_) => Err(self.deny(dir, name, caller, Refusal::TargetTaken)),
+        }
+    }
+
+    /// The same for an inode that gets a name, if it is a symbolic link.
+    pub(super) fn may_stand(
+        &mut self,
+        caller: &Caller,
+        ino: Ino,
+        at: (Ino, &[u8]),
+    ) -> Result<(), Refusal> {
+        match self.node(ino)?.body.clone() {
+            Body::Link(target) => self.may_point(caller, at, &target, Some(ino)),
+            _ => Ok(()),
+        }
     }
 
     /// Who holds a claim that this caller makes.

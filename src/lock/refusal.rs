@@ -33,6 +33,8 @@ pub enum Refusal {
     InsideAnothers,
     /// A symbolic link stands that points to this name.
     LinkedTo,
+    /// A symbolic link would lead to another's board.
+    TargetTaken,
     /// The link's target has a `/`.
     TargetPath,
     /// The name has control characters.
@@ -93,8 +95,9 @@ impl fmt::Display for Refusal {
                 "its process is in a pid namespace that cannot be seen, and no lease applies"
             }
             Refusal::InsideAnothers => "the directory is claimed by another",
+            Refusal::TargetTaken => "the symbolic link would lead to another's board",
             Refusal::LinkedTo => "a symbolic link that points to this name stands",
-            Refusal::TargetPath => "the target of a symbolic link may have no '/'",
+            Refusal::TargetPath => "a symbolic link may only name what would lie beside it",
             Refusal::BadName => "the name has control characters",
             Refusal::LongName => "the name is longer than 255 bytes",
             Refusal::UserFull => "the user has as many boards as one may have (--max-per-user)",

@@ -56,6 +56,7 @@ impl Table {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
         }
         self.may_make(caller, new_dir, new_name)?;
+        self.may_stand(caller, ino, (new_dir, new_name))?;
         if let Some(target) = target {
             self.may_replace(caller, ino, target)?;
             self.end_name(target, (new_dir, new_name), &End::Replaced, now);
