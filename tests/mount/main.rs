@@ -9,6 +9,7 @@
 mod trial;
 mod acquire;
 mod client;
+mod directories;
 mod harness;
 mod lab;
 mod metadata;
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
     }
     let tests = [
         acquire::tests(),
+        directories::tests(),
         harness::tests(),
         metadata::tests(),
         open::tests(),
