@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use crate::process::{Lines, Output, PATIENCE, Running};
 use crate::trial::which;
 
-const BOARDLOCK: &str = env!("CARGO_BIN_EXE_boardlock");
+/// The program under test.
+pub const BOARDLOCK: &str = env!("CARGO_BIN_EXE_boardlock");
 /// How long the daemon may take to be ready, and to stop.
 const STARTUP: Duration = Duration::from_secs(10);
 /// How long a script may take.

@@ -13,10 +13,14 @@ mod directories;
 mod harness;
 mod lab;
 mod metadata;
+mod migrating;
+mod mounting;
+mod names;
 mod open;
 mod process;
 mod release;
 mod smoke;
+mod users;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -37,9 +41,13 @@ fn main() -> std::process::ExitCode {
         directories::tests(),
         harness::tests(),
         metadata::tests(),
+        migrating::tests(),
+        mounting::tests(),
+        names::tests(),
         open::tests(),
         release::tests(),
         smoke::tests(),
+        users::tests(),
         written::tests(),
     ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()

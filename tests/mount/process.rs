@@ -129,6 +129,13 @@ impl Output {
         assert_eq!(self.status.code(), Some(code), "{self}");
         self
     }
+
+    /// Panics unless it said this on stderr.
+    #[track_caller]
+    pub fn said(self, words: &str) -> Output {
+        assert!(self.stderr.contains(words), "{words:?}: {self}");
+        self
+    }
 }
 
 impl std::fmt::Display for Output {
