@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         touch_does_not_take_a_board_through_a_link;
         walking_acquires_nothing_and_leaves_nothing;
         two_names_in_two_directories("python3");
+        nothing_is_made_in_a_directory_that_is_gone("python3");
     ]
 }
 
@@ -407,6 +408,8 @@ fn walking_acquires_nothing_and_leaves_nothing() {
         "wc -c a d/b noted >/dev/null",
         "mkdir $LOCKS/../copied && cp -r d noted $LOCKS/../copied",
         "md5sum a d/b >/dev/null",
+        "/usr/bin/python3 -c 'open(\"a\").read(); open(\"d/b\", \"a\")'",
+        "cp noted $LOCKS/../copied/more && cp a $LOCKS/../copied/status && [ -s $LOCKS/../copied/status ]",
         "head -n1 a d/b >/dev/null; tail -n1 a >/dev/null",
         "getfattr -R -d . >/dev/null 2>&1; true",
         "busybox find . >/dev/null; busybox du . >/dev/null; busybox tar cf /dev/null .",
@@ -418,6 +421,8 @@ fn walking_acquires_nothing_and_leaves_nothing() {
     }
     assert_eq!(lab.holder("d/b"), Some(holder.pid()));
     let log = lab.log();
+    let warnings = log.iter().filter(|line| line.contains(" warn "));
+    assert_eq!(warnings.count(), 0, "{log:?}");
     assert!(
         !log.iter()
             .any(|line| line.contains("refused") && !line.contains("via tar")),
@@ -444,4 +449,27 @@ fn two_names_in_two_directories() {
     assert_eq!(me.ok("os.readlink('d/l')"), "x");
     me.ok("touch('x')");
     me.refused("touch('d/x')", "EBUSY");
+}
+
+fn nothing_is_made_in_a_directory_that_is_gone() {
+    let lab = Lab::new(&[]);
+    let (mut me, mut holder) = (lab.python(), lab.python());
+    holder.ok("os.mkdir('d'); touch('d/b')");
+    me.ok("fd = os.open('d', os.O_RDONLY|os.O_DIRECTORY); os.chdir('d')");
+    holder.kill();
+    assert_eq!(lab.boards(), [""; 0]);
+    me.ok("os.mkdir(os.environ['LOCKS'] + '/d')");
+    for call in [
+        "touch('x')",
+        "os.mkdir('x')",
+        "opened('x', os.O_CREAT|os.O_WRONLY)",
+        "os.open('x', os.O_CREAT|os.O_WRONLY, dir_fd=fd)",
+        "os.symlink('x', 'y')",
+        "os.stat('b')",
+        "os.listdir(fd)",
+    ] {
+        assert_ne!(me.run(call).outcome, "ok", "{call}");
+    }
+    assert_eq!(lab.boards(), ["d"]);
+    assert_eq!(me.ok("os.listdir(os.environ['LOCKS'] + '/d')"), "[]");
 }
