@@ -24,6 +24,7 @@ const FUNCTIONS: &str = r#"
 set -e
 mount --bind "$SITE/conf" /etc/fuse.conf
 serve() {
+    : >"$SITE/log"
     setpriv --reuid=65534 --regid=65534 --clear-groups --pdeathsig=TERM \
         "$SITE/boardlock" mount "$@" "$SITE/locks" 2>"$SITE/log" & daemon=$!
     until grep -q ready: "$SITE/log"; do
