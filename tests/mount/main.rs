@@ -17,9 +17,12 @@ mod migrating;
 mod mounting;
 mod names;
 mod open;
+mod options;
 mod process;
 mod release;
+mod site;
 mod smoke;
+mod times;
 mod users;
 mod written;
 
@@ -45,8 +48,10 @@ fn main() -> std::process::ExitCode {
         mounting::tests(),
         names::tests(),
         open::tests(),
+        options::tests(),
         release::tests(),
         smoke::tests(),
+        times::tests(),
         users::tests(),
         written::tests(),
     ];
