@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 
 use crate::client::{Client, python};
-use crate::lab::{Lab, NOBODY};
+use crate::lab::{Lab, NOBODY, copy_program};
 use crate::trial::{ROOT, which};
 
 pub fn tests() -> Vec<Trial> {
@@ -307,7 +307,7 @@ fn the_log_cannot_be_forged() {
     let evil = "x\n2026-01-01T00:00:00Z info  b: acquired by root\n\u{1b}[31m\r";
     // A program of that name, with such arguments.
     let program = lab.dir().parent().unwrap().join("e\nv\u{1b}[31m");
-    std::fs::copy(which("truncate").unwrap(), &program).unwrap();
+    copy_program(&which("truncate").unwrap(), &program);
     let mut holder = lab.shell();
     holder.ok("touch b");
     let mut me = lab.python();

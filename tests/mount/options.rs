@@ -4,7 +4,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 
-use crate::lab::{BOARDLOCK, Lab};
+use crate::lab::{BOARDLOCK, Lab, copy_program};
 use crate::process::{PATIENCE, Running};
 use crate::site::Site;
 use crate::trial::which;
@@ -72,7 +72,7 @@ fn each_option_works_as_o_too() {
 /// A copy of a program under a name that no list has.
 fn copy(lab: &Lab, program: &str, name: &str) -> String {
     let copy = lab.dir().parent().unwrap().join(name);
-    std::fs::copy(which(program).unwrap(), &copy).unwrap();
+    copy_program(&which(program).unwrap(), &copy);
     copy.display().to_string()
 }
 

@@ -1,9 +1,11 @@
 //! Served by an ordinary user, through fusermount3, with an fuse.conf of the
 //! test's own.
 
+use std::path::Path;
+
 use libtest_mimic::Trial;
 
-use crate::lab::{BOARDLOCK, Lab, NOBODY};
+use crate::lab::{BOARDLOCK, Lab, NOBODY, copy_program};
 use crate::process::Output;
 use crate::trial::{ROOT, USER_MOUNTS};
 
@@ -57,7 +59,7 @@ fn with_conf(conf: &str, script: &str) -> Output {
         .unwrap();
     std::fs::set_permissions(site.path(), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::write(site.path().join("conf"), conf).unwrap();
-    std::fs::copy(BOARDLOCK, site.path().join("boardlock")).unwrap();
+    copy_program(Path::new(BOARDLOCK), &site.path().join("boardlock"));
     let locks = site.path().join("locks");
     std::fs::create_dir(&locks).unwrap();
     chown(&locks, Some(NOBODY), Some(NOBODY)).unwrap();
