@@ -421,12 +421,18 @@ impl Service {
         })
     }
 
-    /// Sets or takes away the note.
-    pub fn set_note(&self, sender: Sender, ino: Ino, note: Option<Vec<u8>>) -> Result<(), Failure> {
+    /// Sets or takes away the note; only if there is one, or none, with `there`.
+    pub fn set_note(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        note: Option<Vec<u8>>,
+        there: Option<bool>,
+    ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act(pins, |desk| {
             desk.settle(ino);
-            Ok(desk.table.set_note(&caller, ino, note)?)
+            Ok(desk.table.set_note(&caller, ino, note, there)?)
         })
     }
 
@@ -435,13 +441,16 @@ impl Service {
         &self,
         sender: Sender,
         ino: Ino,
+        there: Option<bool>,
         when: impl FnOnce(Timestamp) -> Option<Option<i64>>,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act(pins, |desk| {
             desk.settle(ino);
             let expires = when(desk.now.wall).ok_or(Refusal::BadValue)?;
-            Ok(desk.table.set_expires(&desk.now, &caller, ino, expires)?)
+            Ok(desk
+                .table
+                .set_expires(&desk.now, &caller, ino, expires, there)?)
         })
     }
 

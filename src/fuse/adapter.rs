@@ -372,7 +372,8 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let listing = flags.0 & libc::O_DIRECTORY != 0;
+        // tar opens with O_NOFOLLOW alone; flock(1) and shells with neither.
+        let listing = flags.0 & (libc::O_DIRECTORY | libc::O_NOFOLLOW) != 0;
         match self.0.open_directory(sender(request), ino(number), listing) {
             Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
             Err(failure) => reply.error(refused("open a directory", failure)),
@@ -447,11 +448,12 @@ impl Filesystem for Adapter {
         number: INodeNo,
         name: &OsStr,
         value: &[u8],
-        _flags: i32,
+        flags: i32,
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let set = xattr::set(&self.0, sender(request), ino(number), name, Some(value));
+        let value = Some(value);
+        let set = xattr::set(&self.0, sender(request), ino(number), name, value, flags);
         empty(reply, "set an extended attribute", set);
     }
 
@@ -473,7 +475,8 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let set = xattr::set(&self.0, sender(request), ino(number), name, None);
+        let flags = libc::XATTR_REPLACE;
+        let set = xattr::set(&self.0, sender(request), ino(number), name, None, flags);
         empty(reply, "remove an extended attribute", set);
     }
 

@@ -17,7 +17,9 @@ pub fn of(refusal: Refusal) -> Errno {
         // open(2) with O_NONBLOCK that would block.
         Refusal::BusyNow => Errno::EAGAIN,
         // The one errno that O_EXCL and link lockers know as "held".
-        Refusal::Exists => Errno::EEXIST,
+        Refusal::Exists
+        // setxattr(2) with XATTR_CREATE.
+        | Refusal::AttributeExists => Errno::EEXIST,
         Refusal::Missing => Errno::ENOENT,
         // Makes the kernel walk the path again, once.
         Refusal::Gone => Errno::ESTALE,

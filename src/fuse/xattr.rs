@@ -48,21 +48,28 @@ pub fn list(service: &Service, ino: Ino) -> Result<Vec<u8>, Failure> {
 ///
 /// # Errors
 /// `UnknownAttribute` for names that are not ours, `NotPermitted` for those
-/// that cannot be set, `BadValue`.
+/// that cannot be set, `BadValue`; `AttributeExists` and `NoAttribute` where
+/// the flags of setxattr(2) want it otherwise.
 pub fn set(
     service: &Service,
     sender: Sender,
     ino: Ino,
     name: &OsStr,
     value: Option<&[u8]>,
+    flags: i32,
 ) -> Result<(), Failure> {
     let key = ours(name).ok_or(Refusal::UnknownAttribute)?;
+    let there = match flags {
+        _ if flags & libc::XATTR_CREATE != 0 => Some(false),
+        _ if flags & libc::XATTR_REPLACE != 0 => Some(true),
+        _ => None,
+    };
     match key {
         "note" => {
             let note = value.filter(|note| !note.is_empty()).map(<[u8]>::to_vec);
-            service.set_note(sender, ino, note)
+            service.set_note(sender, ino, note, there)
         }
-        "expires" => service.set_expires(sender, ino, |now| match value {
+        "expires" => service.set_expires(sender, ino, there, |now| match value {
             Some(value) => moment(value, now),
             None => Some(None),
         }),

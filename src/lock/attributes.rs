@@ -216,19 +216,23 @@ impl Table {
         asks == uid || asks == Uid::ROOT || asks == self.options.daemon
     }
 
-    /// Sets or takes away the expiry by extended attribute.
+    /// Sets or takes away the expiry by extended attribute; with `there` only
+    /// if there is one, or none.
     ///
     /// # Errors
     /// `NotPermitted`, `Gone` for a free board, `BadValue` beyond the year
-    /// 9999.
+    /// 9999, `AttributeExists` and `NoAttribute` by `there`.
     pub fn set_expires(
         &mut self,
         now: &Now,
         caller: &Caller,
         ino: Ino,
         expires: Option<i64>,
+        there: Option<bool>,
     ) -> Result<(), Refusal> {
         self.may_annotate(caller, ino)?;
+        let is_there = self.claim(ino).is_some_and(|claim| claim.expiry.is_some());
+        as_wanted(is_there, there)?;
         if expires.is_some_and(|moment| !(1..=LAST_SECOND).contains(&moment)) {
             return Err(Refusal::BadValue);
         }
@@ -241,17 +245,22 @@ impl Table {
         Ok(())
     }
 
-    /// Sets or takes away the note by extended attribute.
+    /// Sets or takes away the note by extended attribute; with `there` only if
+    /// there is one, or none.
     ///
     /// # Errors
-    /// `NotPermitted`, `Gone` for a free board, `TooLarge` past 4 KiB.
+    /// `NotPermitted`, `Gone` for a free board, `TooLarge` past 4 KiB,
+    /// `AttributeExists` and `NoAttribute` by `there`.
     pub fn set_note(
         &mut self,
         caller: &Caller,
         ino: Ino,
         note: Option<Vec<u8>>,
+        there: Option<bool>,
     ) -> Result<(), Refusal> {
         self.may_annotate(caller, ino)?;
+        let is_there = self.claim(ino).is_some_and(|claim| claim.note.is_some());
+        as_wanted(is_there, there)?;
         if note
             .as_ref()
             .is_some_and(|note| note.len() > super::content::CONTENT_MAX)
@@ -278,6 +287,16 @@ impl Table {
         } else {
             Err(self.refuse(ino, caller, Refusal::NotPermitted))
         }
+    }
+}
+
+/// Whether something is there as the caller wants it: XATTR_CREATE that it is
+/// not, XATTR_REPLACE that it is.
+fn as_wanted(is_there: bool, wanted: Option<bool>) -> Result<(), Refusal> {
+    match wanted {
+        Some(true) if !is_there => Err(Refusal::NoAttribute),
+        Some(false) if is_there => Err(Refusal::AttributeExists),
+        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Refusal {
     NotHolder,
     /// Neither the holder's side nor anybody else who may release it.
     NotYours,
-    /// A program that unlinks in order to take, and a living holder.
+    /// A program that unlinks in order to take, of what another has.
     UnlinksToTake,
     /// The caller was refused this board during this hold: it cleans up what
     /// it never had.
@@ -66,6 +66,8 @@ pub enum Refusal {
     UnknownAttribute,
     /// A value that the attribute cannot have.
     BadValue,
+    /// The attribute is set already, and was to be made (XATTR_CREATE).
+    AttributeExists,
 }
 
 impl Refusal {
@@ -86,7 +88,7 @@ impl fmt::Display for Refusal {
             Refusal::Gone => "it changed hands since it was looked up",
             Refusal::NotHolder => "only its holder may give it another name",
             Refusal::NotYours => "it is another's to release",
-            Refusal::UnlinksToTake => "this program unlinks to take, and the holder lives",
+            Refusal::UnlinksToTake => "this program unlinks to take, which is not giving back",
             Refusal::RefusedBefore => {
                 "the caller was refused this board before, it is not its own to release"
             }
@@ -112,6 +114,7 @@ impl fmt::Display for Refusal {
             Refusal::NoAttribute => "there is no such attribute",
             Refusal::UnknownAttribute => "such attributes cannot be set here",
             Refusal::BadValue => "the attribute cannot have this value",
+            Refusal::AttributeExists => "the attribute is set already",
         })
     }
 }

@@ -26,6 +26,10 @@ const UNLINK_TO_TAKE: [&str; 11] = [
     "shlock",
 ];
 
+/// Those of them that never release. Of a detached claim its user's lock tools
+/// take away what they made and give it back, the same programs for both.
+const NEVER_RELEASE: [&str; 6] = ["cp", "mv", "install", "ln", "rsync", "sed"];
+
 impl Table {
     /// Takes a name away (unlink(2); rmdir(2) with `directory`). With the last
     /// one the hold ends.
@@ -90,6 +94,9 @@ impl Table {
             return Err(Refusal::NotYours);
         }
         match claim.holder {
+            Holder::Detached if NEVER_RELEASE.contains(&caller.program.as_str()) => {
+                Err(Refusal::UnlinksToTake)
+            }
             Holder::Detached | Holder::Gone => Ok(()),
             Holder::Process(_) if self.options.release == ReleaseRule::Holder => {
                 Err(Refusal::NotYours)

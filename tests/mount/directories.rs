@@ -399,8 +399,7 @@ fn walking_acquires_nothing_and_leaves_nothing() {
         "find . -ls >/dev/null",
         "grep -r token . >/dev/null",
         "grep -c . a d/b open noted",
-        // It opens directories without O_DIRECTORY: others' are not in it.
-        "tar cf - . 2>/dev/null | tar tf - >/dev/null",
+        "tar cf - . | tar tf - | grep -q d/b",
         "du -a . >/dev/null",
         "df . >/dev/null",
         "ls -lRZ . >/dev/null",
@@ -423,11 +422,7 @@ fn walking_acquires_nothing_and_leaves_nothing() {
     let log = lab.log();
     let warnings = log.iter().filter(|line| line.contains(" warn "));
     assert_eq!(warnings.count(), 0, "{log:?}");
-    assert!(
-        !log.iter()
-            .any(|line| line.contains("refused") && !line.contains("via tar")),
-        "{log:?}"
-    );
+    assert!(!log.iter().any(|line| line.contains("refused")), "{log:?}");
 }
 
 fn two_names_in_two_directories() {

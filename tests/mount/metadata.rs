@@ -154,7 +154,7 @@ fn the_status_has_these_keys_in_this_order() {
     assert_eq!(status["holder"], me.ok("id -un"));
     assert_eq!(status["pid"], me.pid().to_string());
     assert!(status["command"].contains("bash"), "{text}");
-    assert_eq!(status["via"], "touch");
+    assert_eq!(status["via"], "touch < bash");
     assert_eq!(status["token"], "1");
     assert_eq!(status["waiters"], "0");
     assert_eq!(status["note"], r"to  be\ncontinued");
@@ -220,12 +220,19 @@ fn attributes_are_listed_and_read() {
         assert_eq!(lab.xattr("b", key).as_ref(), Some(&status[key]), "{key}");
     }
     assert_eq!(lab.xattr("d", "pid"), Some(me.pid().to_string()));
+    // As setxattr(2) and removexattr(2) have it.
+    let again = "os.setxattr('b', 'user.boardlock.note', b'x', os.XATTR_CREATE)";
+    me.refused(again, "EEXIST");
+    me.ok("os.removexattr('b', 'user.boardlock.note')");
+    me.refused("os.removexattr('b', 'user.boardlock.note')", "ENODATA");
+    me.refused(&again.replace("CREATE", "REPLACE"), "ENODATA");
+    me.ok(again);
     me.refused("os.getxattr('b', 'user.boardlock.nothing')", "ENODATA");
     me.refused("os.getxattr('b', 'user.other')", "ENODATA");
     me.refused("os.getxattr('none', 'user.boardlock.pid')", "ENOENT");
     let mut shell = lab.shell();
     let dump = shell.ok("getfattr -d b");
-    assert!(dump.contains("user.boardlock.note=\"hello\""), "{dump}");
+    assert!(dump.contains("user.boardlock.note=\"x\""), "{dump}");
     // The lock directory itself is no board.
     me.ok("os.listxattr('.')");
     me.refused("os.getxattr('.', 'user.boardlock.pid')", "ENODATA");

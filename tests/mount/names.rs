@@ -261,10 +261,10 @@ fn every_refusal_is_told_with_its_reason() {
     let lab = Lab::new(&[]);
     let mut holder = lab.shell_as(NOBODY);
     holder.ok("touch b; mkdir d");
-    let has = format!("(by nobody, pid {} (", holder.pid());
+    let has = format!("held by nobody, pid {} (", holder.pid());
     for (uid, take, words) in [
-        (0, "touch b", "it is held"),
-        (1234, "busybox touch b", "it is held"),
+        (0, "touch b", "held by"),
+        (1234, "busybox touch b", "held by"),
         (1234, "rm -f b", "another's to release"),
         (0, "chown 0 b", "not the caller's to change"),
         (1234, "mv b c", "only its holder"),

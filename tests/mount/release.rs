@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         with_release_holder_no_loser_removes_anything("dash", "zsh", "busybox");
         who_was_refused_may_unlink_once_the_hold_is_over;
         a_program_that_unlinks_to_take_is_refused("dotlockfile", "lockfile");
+        a_detached_board_is_not_taken_by_copying_over_it;
         with_release_holder_only_the_holders_side_unlinks(ROOT);
         with_release_holder_a_detached_board_is_its_users(ROOT);
         a_holder_that_is_killed_holds_nothing_its_children_neither;
@@ -211,7 +212,7 @@ fn a_program_that_unlinks_to_take_is_refused() {
         let name = program.rsplit(' ').next().unwrap();
         let line = lab.wait_for_log_from(from, |line| {
             line.contains(" b: refused to root")
-                && line.contains(&format!("(by root, pid {}", holder.pid()))
+                && line.contains(&format!("held by root, pid {}", holder.pid()))
         });
         assert!(line.contains("pid "), "{name}: {line}");
     }
@@ -219,6 +220,27 @@ fn a_program_that_unlinks_to_take_is_refused() {
     for program in ["install", "cp"] {
         lab.wait_for_log(|line| line.contains("unlinks to take") && line.contains(program));
     }
+}
+
+fn a_detached_board_is_not_taken_by_copying_over_it() {
+    let lab = Lab::new(&[]);
+    let mut me = lab.shell();
+    me.ok("echo 0 0 >b");
+    let token = lab.xattr("b", "token");
+    let file = lab.dir().parent().unwrap().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let file = file.display();
+    for take in [
+        format!("cp -f {file} b"),
+        format!("cp --remove-destination {file} b"),
+        format!("install {file} b"),
+        format!("cp {file} {file}-2; mv -f {file}-2 b"),
+        "touch src; ln -f src b; r=$?; rm -f src; (exit $r)".to_owned(),
+    ] {
+        assert!(!lab.sh("bash", &take).status.success(), "{take}");
+        assert_eq!(lab.xattr("b", "token"), token, "{take}");
+    }
+    me.ok("rm b");
 }
 
 fn with_release_holder_only_the_holders_side_unlinks() {
