@@ -333,10 +333,22 @@ impl Table {
     }
 
     /// Ends a claim: all its names go, what was written goes, the board is
-    /// free. The inode stays while it is open.
+    /// free. The inode stays while it is open. Claimed directories without a
+    /// holder that this empties go with it.
     pub(super) fn end_claim(&mut self, ino: Ino, end: &End, now: &Now) {
+        let mut left = self.end_alone(ino, end, now);
+        // Users nest directories as deep as they like: a loop, no recursion.
+        while let Some(dir) = left.pop() {
+            if self.is_over(dir) {
+                left.extend(self.end_alone(dir, &End::Emptied, now));
+            }
+        }
+    }
+
+    /// Ends one claim and says which directories its names were in.
+    fn end_alone(&mut self, ino: Ino, end: &End, now: &Now) -> Vec<Ino> {
         let Some(claim) = self.claim(ino).cloned() else {
-            return;
+            return Vec::new();
         };
         let names = self
             .nodes
@@ -365,9 +377,7 @@ impl Table {
                 }
             }
         }
-        for (dir, _) in &names {
-            self.sweep(*dir, now);
-        }
+        names.into_iter().map(|(dir, _)| dir).collect()
     }
 
     pub(super) fn tell_release(&mut self, held: Held, claim: &Claim, end: &End, now: &Now) {
@@ -380,16 +390,20 @@ impl Table {
 
     /// A claimed directory whose holder is gone goes with its last board.
     pub(super) fn sweep(&mut self, dir: Ino, now: &Now) {
-        let empty_and_gone = self.nodes.get(&dir).is_some_and(|node| {
+        if self.is_over(dir) {
+            self.end_claim(dir, &End::Emptied, now);
+        }
+    }
+
+    /// Whether this is a claimed directory without holder and boards.
+    fn is_over(&self, dir: Ino) -> bool {
+        self.nodes.get(&dir).is_some_and(|node| {
             node.directory().is_some_and(Directory::is_empty)
                 && node
                     .claim
                     .as_ref()
                     .is_some_and(|claim| claim.holder == Holder::Gone)
-        });
-        if empty_and_gone {
-            self.end_claim(dir, &End::Emptied, now);
-        }
+        })
     }
 
     /// Forgets a free inode that nobody has open.
