@@ -40,20 +40,23 @@ impl Table {
         check_name(new_name).map_err(|refusal| self.deny(new_dir, new_name, caller, refusal))?;
         let ino = self.lookup(old_dir, old_name)?;
         let target = self.directory(new_dir)?.get(new_name);
-        if let Some(target) = target {
-            if kind == RenameKind::NoReplace {
-                return Err(self.refuse(target, caller, Refusal::Exists));
-            }
-            // rename(2): two names of one inode, nothing is done.
-            if target == ino {
-                return Ok(());
-            }
+        if let Some(target) = target
+            && kind == RenameKind::NoReplace
+        {
+            return Err(self.refuse(target, caller, Refusal::Exists));
         }
         let Some(claim) = self.claim(ino).cloned() else {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
         };
         if !claim.movable_by(caller) {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
+        }
+        // rename(2): two names of one inode, nothing is done.
+        if target == Some(ino) {
+            return Ok(());
+        }
+        if self.is_within(new_dir, ino) {
+            return Err(Refusal::BadValue);
         }
         self.may_make(caller, new_dir, new_name)?;
         self.may_stand(caller, ino, (new_dir, new_name))?;
@@ -68,6 +71,21 @@ impl Table {
         self.acquired_again(now, ino, new_dir, new_name);
         self.sweep(old_dir, now);
         Ok(())
+    }
+
+    /// Whether `dir` is the directory `above` or below it.
+    fn is_within(&self, dir: Ino, above: Ino) -> bool {
+        let mut at = Some(dir);
+        while let Some(here) = at {
+            if here == above {
+                return true;
+            }
+            let node = self.nodes.get(&here);
+            at = node
+                .and_then(|node| node.names.first())
+                .map(|(dir, _)| *dir);
+        }
+        false
     }
 
     fn may_replace(&mut self, caller: &Caller, ino: Ino, target: Ino) -> Result<(), Refusal> {
