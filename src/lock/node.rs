@@ -22,10 +22,9 @@ pub fn check_name(name: &[u8]) -> Result<(), Refusal> {
     if name.len() > NAME_MAX {
         return Err(Refusal::LongName);
     }
-    let control = match std::str::from_utf8(name) {
-        Ok(text) => text.chars().any(char::is_control),
-        Err(_) => name.iter().any(u8::is_ascii_control),
-    };
+    let control = name
+        .utf8_chunks()
+        .any(|chunk| chunk.valid().chars().any(char::is_control));
     if control || name.is_empty() || name.contains(&b'/') {
         return Err(Refusal::BadName);
     }
