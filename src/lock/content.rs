@@ -88,8 +88,13 @@ impl Table {
     }
 
     /// Written content names a holder, and an expiry with `EXPIRY PID`: they
-    /// hold from now on, if the hold that it was written in still lasts.
+    /// hold from now on, if the hold that it was written in still lasts and it
+    /// was not written over meanwhile.
     pub fn name(&mut self, now: &Now, kept: &Kept, named: Named) {
+        let content = self.content(kept.ino).unwrap_or_default();
+        if record::judge(content) != kept.written {
+            return;
+        }
         let Some(claim) = self
             .claim_mut(kept.ino)
             .filter(|claim| claim.id == kept.claim)
