@@ -141,6 +141,12 @@ impl Table {
             .filter(|process| !new.lineage().contains(process))
             .collect();
         self.let_go(kept.ino, &gone);
+        if let Some(claim) = self.claim_mut(kept.ino)
+            && claim.expiry != expiry
+        {
+            // Else a time set as the expiry before would go on showing.
+            claim.mtime = None;
+        }
         self.set_expiry(kept.ino, expiry);
         if new != old
             && let Some(claim) = self.claim(kept.ino)
