@@ -29,5 +29,8 @@ pub mod rename;
 pub mod table;
 pub mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub use refusal::Refusal;
 pub use table::Table;

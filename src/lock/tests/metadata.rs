@@ -1,0 +1,176 @@
+//! "Metadata": what stat(2) shows and who may change it.
+
+use super::cast::*;
+use super::lab::*;
+use crate::lock::Refusal;
+use crate::lock::attributes::{Change, Kind, SetTime};
+use crate::lock::content::CONTENT_MAX;
+use crate::lock::ids::Ino;
+use crate::lock::time::Timestamp;
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(START + secs)
+}
+
+fn held() -> Lab {
+    let mut lab = Lab::new();
+    lab.touch(&alice(), "b").unwrap();
+    lab
+}
+
+const CHMOD: Change = Change {
+    mode: true,
+    owner: false,
+    size: None,
+    atime: None,
+    mtime: None,
+};
+
+const CHOWN: Change = Change {
+    mode: false,
+    owner: true,
+    ..CHMOD
+};
+
+#[test]
+fn user_and_group_are_the_holders() {
+    assert_eq!(held().stat("b").user, ALICE);
+    let mut lab = Lab::new();
+    lab.touch(&alices_sudo(), "b").unwrap();
+    assert_eq!(lab.stat("b").user, ALICE);
+}
+
+#[test]
+fn chmod_is_accepted_from_the_files_user_without_effect() {
+    for (who, answer) in [
+        (alice(), Ok(())),
+        (alices_other_job(), Ok(())),
+        (detached(ALICE), Ok(())),
+        (bob(), Err(Refusal::NotPermitted)),
+    ] {
+        let mut lab = held();
+        let before = lab.stat("b");
+        assert_eq!(lab.change(&who, "b", &CHMOD), answer);
+        assert_eq!(lab.stat("b"), before);
+    }
+}
+
+#[test]
+fn chown_is_nobodys() {
+    for who in [alice(), bob(), root()] {
+        let changed = held().change(&who, "b", &CHOWN);
+        assert_eq!(changed, Err(Refusal::NotPermitted));
+    }
+}
+
+#[test]
+fn a_change_is_made_as_a_whole_or_not_at_all() {
+    let mut lab = held();
+    let before = lab.stat("b");
+    let mixed = Change {
+        size: Some(4097),
+        mtime: Some(SetTime::To(at(-50))),
+        ..Change::default()
+    };
+    let changed = lab.change(&alice(), "b", &mixed);
+    assert_eq!(changed, Err(Refusal::TooLarge));
+    let mixed = Change {
+        owner: true,
+        size: Some(5),
+        ..mixed
+    };
+    let changed = lab.change(&alice(), "b", &mixed);
+    assert_eq!(changed, Err(Refusal::NotPermitted));
+    assert_eq!(lab.stat("b"), before);
+}
+
+#[test]
+fn every_acquisition_has_a_greater_token() {
+    let mut lab = Lab::new();
+    let mut last = 0;
+    for name in ["a", "b", "a", "c"] {
+        if !lab.is_free(name) {
+            lab.rm(&alice(), name).unwrap();
+        }
+        lab.touch(&alice(), name).unwrap();
+        assert!(lab.token(name) > last);
+        last = lab.token(name);
+    }
+    lab.touch(&alice(), "c").unwrap();
+    assert_eq!(lab.token("c"), last, "no acquisition");
+}
+
+#[test]
+fn kinds_and_sizes_are_those_of_files() {
+    let mut lab = held();
+    lab.echo(&alice(), "b", "12345", None);
+    lab.mkdir(&alice(), "d").unwrap();
+    lab.symlink(&alice(), "alice@lab", "s").unwrap();
+    let shown = |name| (lab.stat(name).kind, lab.stat(name).size);
+    assert_eq!(shown("b"), (Kind::File, 5));
+    assert_eq!(shown("d"), (Kind::Directory, 0));
+    assert_eq!(shown("s"), (Kind::Link, 9));
+}
+
+#[test]
+fn the_lock_directory_is_the_daemons() {
+    let mut lab = Lab::new();
+    let root_dir = Ino::ROOT;
+    let now = lab.now;
+    let times = Change {
+        mtime: Some(SetTime::Now),
+        ..Change::default()
+    };
+    for (who, change, answer) in [
+        (bob(), &CHMOD, Err(Refusal::NotPermitted)),
+        (bob(), &times, Err(Refusal::NotPermitted)),
+        (root(), &CHMOD, Ok(())),
+        (root(), &times, Ok(())),
+        (root(), &CHOWN, Err(Refusal::NotPermitted)),
+    ] {
+        let changed = lab.table.change(&now, &who, root_dir, None, change);
+        assert_eq!(changed, answer);
+    }
+}
+
+#[test]
+fn expiry_and_note_of_a_held_board_are_its_users_and_roots_to_set() {
+    for (who, answer) in [
+        (alice(), Ok(())),
+        (alices_child(), Ok(())),
+        (alices_other_job(), Ok(())),
+        (root(), Ok(())),
+        (bob(), Err(Refusal::NotPermitted)),
+    ] {
+        let mut lab = held();
+        let ino = lab.ino("b");
+        let until = Some(START + 60);
+        let set = lab.table.set_expires(&lab.now, &who, ino, until);
+        assert_eq!(set, answer);
+        let noted = lab.table.set_note(&who, ino, Some(b"x".to_vec()));
+        assert_eq!(noted, answer);
+    }
+}
+
+#[test]
+fn a_note_has_at_most_four_kib() {
+    let mut lab = held();
+    let ino = lab.ino("b");
+    let mut note = vec![b'x'; CONTENT_MAX + 1];
+    let set = lab.table.set_note(&alice(), ino, Some(note.clone()));
+    assert_eq!(set, Err(Refusal::TooLarge));
+    note.pop();
+    assert_eq!(lab.table.set_note(&alice(), ino, Some(note)), Ok(()));
+}
+
+#[test]
+fn expiry_and_note_of_a_freed_board_are_not_set() {
+    let mut lab = held();
+    let handle = lab.open(&alice(), "b", READ).unwrap();
+    let ino = lab.table.opened(handle).unwrap();
+    lab.rm(&alice(), "b").unwrap();
+    let set = lab.table.set_expires(&lab.now, &alice(), ino, None);
+    assert_eq!(set, Err(Refusal::Gone));
+    let set = lab.table.set_note(&alice(), ino, None);
+    assert_eq!(set, Err(Refusal::Gone));
+}

@@ -1,0 +1,23 @@
+//! The contract, sentence by sentence: one file a section of semantics.md.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod acquire;
+mod adopted;
+mod callers;
+mod calls;
+mod cast;
+mod content;
+mod detached;
+mod directories;
+mod expiry;
+mod lab;
+mod links;
+mod metadata;
+mod names;
+mod never;
+mod release;
+mod rename;
+mod status;
+mod times;
+mod writing;
