@@ -109,10 +109,18 @@ fn nobody_renames_over_it() {
 }
 
 #[test]
-fn the_exceptions_of_release_are_for_living_holders() {
-    let mut lab = held();
-    let _ = lab.touch(&alices_other_job(), "b");
-    assert_eq!(lab.rm(&alices_other_job().by("mv"), "b"), Ok(()));
+fn of_the_exceptions_of_release_copying_over_it_alone_stays() {
+    for tool in ["cp", "mv", "install", "ln", "rsync", "sed"] {
+        let took = held().rm(&alices_other_job().by(tool), "b");
+        assert_eq!(took, Err(Refusal::UnlinksToTake), "{tool}");
+    }
+    // Lock tools give back by the same name that they take by, and a user who
+    // found it taken may be the one who has it.
+    for tool in ["dotlockfile", "lockfile", "rm"] {
+        let mut lab = held();
+        let _ = lab.touch(&alices_other_job(), "b");
+        assert_eq!(lab.rm(&alices_other_job().by(tool), "b"), Ok(()), "{tool}");
+    }
 }
 
 #[test]
@@ -121,15 +129,18 @@ fn its_user_changes_expiry_and_note_by_attribute() {
     let ino = lab.ino("b");
     let at = Some(START + 60);
     let now = lab.now;
-    assert_eq!(lab.table.set_expires(&now, &alice(), ino, at), Ok(()));
+    assert_eq!(lab.table.set_expires(&now, &alice(), ino, at, None), Ok(()));
     let note = Some(b"rack is warm".to_vec());
-    assert_eq!(lab.table.set_note(&alice(), ino, note.clone()), Ok(()));
+    assert_eq!(
+        lab.table.set_note(&alice(), ino, note.clone(), None),
+        Ok(())
+    );
     let status = lab.status("b");
     assert_eq!(status.expires, Some(Timestamp::from_secs(START + 60)));
     assert_eq!(Some(status.note), note);
     let refused = Err(Refusal::NotPermitted);
-    assert_eq!(lab.table.set_expires(&now, &bob(), ino, at), refused);
-    assert_eq!(lab.table.set_note(&bob(), ino, note), refused);
+    assert_eq!(lab.table.set_expires(&now, &bob(), ino, at, None), refused);
+    assert_eq!(lab.table.set_note(&bob(), ino, note, None), refused);
     lab.effects();
     lab.pass(60);
     assert_eq!(lab.released(), [("b".to_owned(), End::Expired)]);
@@ -151,7 +162,7 @@ fn an_expiry_in_the_past_ends_it_at_once() {
     let mut lab = held();
     let ino = lab.ino("b");
     lab.table
-        .set_expires(&lab.now, &alice(), ino, Some(START))
+        .set_expires(&lab.now, &alice(), ino, Some(START), None)
         .unwrap();
     assert!(lab.is_free("b"));
 }

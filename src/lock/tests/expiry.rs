@@ -182,7 +182,7 @@ fn an_expiry_in_the_past_overdues_or_frees_a_living_holders_board() {
         });
         let ino = lab.touch(&alice(), "b").unwrap();
         lab.table
-            .set_expires(&lab.now, &alice(), ino, Some(1))
+            .set_expires(&lab.now, &alice(), ino, Some(1), None)
             .unwrap();
         assert_eq!(lab.is_free("b"), free);
     }
@@ -193,7 +193,9 @@ fn an_expiry_that_cannot_be_is_refused() {
     let mut lab = Lab::new();
     let ino = lab.touch(&alice(), "b").unwrap();
     for bad in [0, -1, 253_402_300_800, i64::MAX] {
-        let set = lab.table.set_expires(&lab.now, &alice(), ino, Some(bad));
+        let set = lab
+            .table
+            .set_expires(&lab.now, &alice(), ino, Some(bad), None);
         assert_eq!(set, Err(Refusal::BadValue), "{bad}");
     }
     assert_eq!(lab.status("b").expires, None);
@@ -204,7 +206,7 @@ fn taking_the_expiry_away_makes_it_good_for_ever() {
     let mut lab = Lab::new();
     let ino = lab.touch_at(&detached(ALICE), "b", until(60)).unwrap();
     lab.table
-        .set_expires(&lab.now, &alice(), ino, None)
+        .set_expires(&lab.now, &alice(), ino, None, None)
         .unwrap();
     lab.pass(100_000);
     assert!(!lab.is_free("b"));

@@ -175,7 +175,7 @@ fn no_link_is_made_to_a_board_of_anothers() {
     // touch by its holder would follow the link and succeed
     let mut lab = Lab::new();
     lab.touch(&bob(), "t").unwrap();
-    let busy = Err(Refusal::LinkedTo);
+    let busy = Err(Refusal::TargetTaken);
     assert_eq!(lab.symlink(&alice(), "t", "s").map(|_| ()), busy);
     lab.mkdir(&alice(), "d").unwrap();
     lab.symlink(&alice(), "t", "d/s").unwrap();

@@ -145,9 +145,9 @@ fn expiry_and_note_of_a_held_board_are_its_users_and_roots_to_set() {
         let mut lab = held();
         let ino = lab.ino("b");
         let until = Some(START + 60);
-        let set = lab.table.set_expires(&lab.now, &who, ino, until);
+        let set = lab.table.set_expires(&lab.now, &who, ino, until, None);
         assert_eq!(set, answer);
-        let noted = lab.table.set_note(&who, ino, Some(b"x".to_vec()));
+        let noted = lab.table.set_note(&who, ino, Some(b"x".to_vec()), None);
         assert_eq!(noted, answer);
     }
 }
@@ -157,10 +157,10 @@ fn a_note_has_at_most_four_kib() {
     let mut lab = held();
     let ino = lab.ino("b");
     let mut note = vec![b'x'; CONTENT_MAX + 1];
-    let set = lab.table.set_note(&alice(), ino, Some(note.clone()));
+    let set = lab.table.set_note(&alice(), ino, Some(note.clone()), None);
     assert_eq!(set, Err(Refusal::TooLarge));
     note.pop();
-    assert_eq!(lab.table.set_note(&alice(), ino, Some(note)), Ok(()));
+    assert_eq!(lab.table.set_note(&alice(), ino, Some(note), None), Ok(()));
 }
 
 #[test]
@@ -169,8 +169,8 @@ fn expiry_and_note_of_a_freed_board_are_not_set() {
     let handle = lab.open(&alice(), "b", READ).unwrap();
     let ino = lab.table.opened(handle).unwrap();
     lab.rm(&alice(), "b").unwrap();
-    let set = lab.table.set_expires(&lab.now, &alice(), ino, None);
+    let set = lab.table.set_expires(&lab.now, &alice(), ino, None, None);
     assert_eq!(set, Err(Refusal::Gone));
-    let set = lab.table.set_note(&alice(), ino, None);
+    let set = lab.table.set_note(&alice(), ino, None, None);
     assert_eq!(set, Err(Refusal::Gone));
 }

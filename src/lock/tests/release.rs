@@ -210,7 +210,7 @@ fn under_release_holder_no_expiry_set_by_others_ends_it() {
     });
     let ino = lab.ino("b");
     for who in [alices_other_job(), root()] {
-        let set = lab.table.set_expires(&lab.now, &who, ino, Some(1));
+        let set = lab.table.set_expires(&lab.now, &who, ino, Some(1), None);
         assert_eq!(set, Err(Refusal::NotPermitted));
     }
     assert_eq!(lab.holder("b"), SCRIPT);

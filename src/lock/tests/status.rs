@@ -68,7 +68,7 @@ fn of_a_leased_board_it_reads_so() {
     lab.mkdir(&alice(), "rack1").unwrap();
     let ino = lab.touch(&alice(), "rack1/beagle").unwrap();
     lab.table
-        .set_note(&alice(), ino, Some(b"hot\nfan".to_vec()))
+        .set_note(&alice(), ino, Some(b"hot\nfan".to_vec()), None)
         .unwrap();
     lab.pass(30);
     assert_eq!(
@@ -141,7 +141,7 @@ fn no_value_can_forge_a_line() {
     let mut lab = Lab::new();
     let ino = lab.touch(&alice(), "b\\x\u{2028}y").unwrap();
     let note = b"a\nstate free\n\x1b[31m\xff".to_vec();
-    lab.table.set_note(&alice(), ino, Some(note)).unwrap();
+    lab.table.set_note(&alice(), ino, Some(note), None).unwrap();
     let text = lab.table.status(ino, &lab.now).render("al\nice");
     assert_eq!(keys(&text), KEYS);
     assert_eq!(value(&text, "board"), r"b\\x\u{2028}y");
@@ -166,9 +166,9 @@ fn what_is_no_number_is_shown_as_a_note_and_a_note_that_was_set_before_it() {
     assert_eq!(lab.status("b").note, b"0");
     let ino = lab.ino("b");
     let note = Some(b"set".to_vec());
-    lab.table.set_note(&alice(), ino, note).unwrap();
+    lab.table.set_note(&alice(), ino, note, None).unwrap();
     assert_eq!(lab.status("b").note, b"set");
-    lab.table.set_note(&alice(), ino, None).unwrap();
+    lab.table.set_note(&alice(), ino, None, None).unwrap();
     assert_eq!(lab.status("b").note, b"0");
     lab.echo(&alice(), "b", "0 100", None);
     assert_eq!(lab.status("b").note, b"");

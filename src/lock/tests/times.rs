@@ -143,7 +143,7 @@ fn a_later_expiry_shows_however_it_was_set() {
         |lab| {
             let ino = lab.ino("b");
             let until = Some(START + 5000);
-            let set = lab.table.set_expires(&lab.now, &alice(), ino, until);
+            let set = lab.table.set_expires(&lab.now, &alice(), ino, until, None);
             set.unwrap();
         },
         |lab| {
