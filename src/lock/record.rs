@@ -100,7 +100,8 @@ pub enum State {
     Free,
     /// A process has it.
     Held,
-    /// A process has it, past its expiry.
+    /// A process has it, past its expiry; or had it, and it is a directory
+    /// that stays for the boards in it.
     Overdue,
     /// A user has it.
     Detached,
@@ -138,7 +139,7 @@ impl Table {
             return status;
         };
         status.state = match claim.holder {
-            Holder::Process(_) if claim.overdue(now) => State::Overdue,
+            Holder::Process(_) | Holder::Gone if claim.overdue(now) => State::Overdue,
             Holder::Process(_) => State::Held,
             Holder::Detached | Holder::Gone => State::Detached,
         };
