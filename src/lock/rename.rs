@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::effect::{End, Held};
 use super::ids::Ino;
-use super::node::{Directory, check_name};
+use super::node::{Directory, Name, check_name};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::Now;
@@ -64,11 +64,19 @@ impl Table {
             self.may_replace(caller, ino, target)?;
             self.end_name(target, (new_dir, new_name), &End::Replaced, now);
         }
+        let inside = self.all_inside(ino);
+        for (dir, name, ino) in &inside {
+            self.tell_renamed(now, *ino, *dir, name);
+        }
+        self.tell_renamed(now, ino, old_dir, old_name);
         self.drop_name(old_dir, old_name, ino);
         self.add_name(new_dir, new_name, ino);
-        let held = Held::new(self.path_of(old_dir, old_name), &claim);
-        self.tell_release(held, &claim, &End::Renamed, now);
         self.acquired_again(now, ino, new_dir, new_name);
+        // The boards in a directory have other names from now on, whose tokens
+        // must grow too.
+        for (dir, name, ino) in &inside {
+            self.acquired_again(now, *ino, *dir, name);
+        }
         self.sweep(old_dir, now);
         Ok(())
     }
@@ -86,6 +94,29 @@ impl Table {
                 .map(|(dir, _)| *dir);
         }
         false
+    }
+
+    fn tell_renamed(&mut self, now: &Now, ino: Ino, dir: Ino, name: &[u8]) {
+        if let Some(claim) = self.claim(ino).cloned() {
+            let held = Held::new(self.path_of(dir, name), &claim);
+            self.tell_release(held, &claim, &End::Renamed, now);
+        }
+    }
+
+    /// The boards in a directory and in those in it; none in what is none.
+    fn all_inside(&self, top: Ino) -> Vec<(Ino, Name, Ino)> {
+        let mut inside = Vec::new();
+        let mut directories = vec![top];
+        while let Some(dir) = directories.pop() {
+            let Ok(directory) = self.directory(dir) else {
+                continue;
+            };
+            for (_, name, ino) in directory.after(0) {
+                inside.push((dir, name.clone(), ino));
+                directories.push(ino);
+            }
+        }
+        inside
     }
 
     fn may_replace(&mut self, caller: &Caller, ino: Ino, target: Ino) -> Result<(), Refusal> {
