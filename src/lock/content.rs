@@ -130,6 +130,10 @@ impl Table {
             (Written::Both { expiry: None, .. }, Some(Expiry::At(_))) => None,
             (_, expiry) => expiry,
         };
+        // The modification time tells the expiry, and that is a new one.
+        if expiry != claim.expiry {
+            claim.mtime = None;
+        }
         if let Ok(node) = self.node_mut(kept.ino) {
             node.last = (user, since);
         }
