@@ -18,6 +18,11 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// Notes when time ends the claim on `ino`; never, with none.
     pub(super) fn set(&mut self, ino: Ino, expiry: Option<Expiry>) {
         match self.of.remove(&ino) {

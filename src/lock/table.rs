@@ -82,6 +82,17 @@ impl Table {
         self.boards
     }
 
+    /// How much is kept besides the lock directory itself: inodes, open files
+    /// and what is noted of them. 0 once everything was released and closed.
+    pub fn residue(&self) -> usize {
+        self.nodes.len().saturating_sub(1)
+            + self.opens.len()
+            + self.deadlines.len()
+            + self.processes.len()
+            + self.per_user.len()
+            + self.former.len()
+    }
+
     /// What is to be done since the last time this was asked, in order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
