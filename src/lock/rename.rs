@@ -58,10 +58,14 @@ impl Table {
         if self.is_within(new_dir, ino) {
             return Err(Refusal::BadValue);
         }
+        // Before the directory is looked at: who is refused the board itself is
+        // remembered for it.
+        if let Some(target) = target {
+            self.may_replace(caller, ino, target)?;
+        }
         self.may_make(caller, new_dir, new_name)?;
         self.may_stand(caller, ino, (new_dir, new_name))?;
         if let Some(target) = target {
-            self.may_replace(caller, ino, target)?;
             self.end_name(target, (new_dir, new_name), &End::Replaced, now);
         }
         let inside = self.all_inside(ino);
