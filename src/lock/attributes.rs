@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::claim::Holder;
 use super::ids::{Handle, Ino, Uid, User};
 use super::node::Body;
-use super::options::ReleaseRule;
+use super::options::{ExpireRule, ReleaseRule};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{Expiry, LAST_SECOND, Now, Timestamp};
@@ -231,6 +231,14 @@ impl Table {
         there: Option<bool>,
     ) -> Result<(), Refusal> {
         self.may_annotate(caller, ino)?;
+        // With expire=hard an expiry that has passed releases.
+        if self.options.expire == ExpireRule::Hard
+            && let Some(claim) = self.claim(ino)
+            && claim.holder.process().is_some()
+            && self.may_release(claim, caller).is_err()
+        {
+            return Err(self.refuse(ino, caller, Refusal::NotPermitted));
+        }
         let is_there = self.claim(ino).is_some_and(|claim| claim.expiry.is_some());
         as_wanted(is_there, there)?;
         if expires.is_some_and(|moment| !(1..=LAST_SECOND).contains(&moment)) {
@@ -239,7 +247,11 @@ impl Table {
         if let Some(claim) = self.claim_mut(ino) {
             claim.mtime = None;
         }
-        let expiry = expires.map(|moment| Expiry::At(Timestamp::from_secs(moment)));
+        let expiry = match expires {
+            Some(moment) => Some(Expiry::At(Timestamp::from_secs(moment))),
+            // Without one of its own a claim has the administrator's lease.
+            None => self.options.lease.map(|length| Expiry::lease(length, now)),
+        };
         self.set_expiry(ino, expiry);
         self.expire(now);
         Ok(())

@@ -95,6 +95,7 @@ impl Table {
         if record::judge(content) != kept.written {
             return;
         }
+        let lease = self.options.lease;
         let Some(claim) = self
             .claim_mut(kept.ino)
             .filter(|claim| claim.id == kept.claim)
@@ -126,8 +127,10 @@ impl Table {
                 _,
             ) => Some(Expiry::At(Timestamp::from_secs(moment))),
             // 0 takes back an expiry that was written before, not the lease
-            // that the administrator set.
-            (Written::Both { expiry: None, .. }, Some(Expiry::At(_))) => None,
+            // that the administrator wants.
+            (Written::Both { expiry: None, .. }, Some(Expiry::At(_))) => {
+                lease.map(|length| Expiry::lease(length, now))
+            }
             (_, expiry) => expiry,
         };
         // The modification time tells the expiry, and that is a new one.

@@ -84,7 +84,7 @@ impl Table {
     }
 
     /// Whether the caller may release this claim.
-    fn may_release(&self, claim: &Claim, caller: &Caller) -> Result<(), Refusal> {
+    pub(super) fn may_release(&self, claim: &Claim, caller: &Caller) -> Result<(), Refusal> {
         if claim.on_side(caller) {
             return Ok(());
         }

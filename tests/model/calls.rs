@@ -173,15 +173,21 @@ impl Run {
         let expect = self.model.judge_annotate(asks, &path, past);
         let caller = asks.caller();
         let answer = errno(match expires {
-            Some(expires) => self.table.set_expires(&now, &caller, ino, expires),
-            None => self.table.set_note(&caller, ino, Some(b"mine".to_vec())),
+            Some(expires) => self.table.set_expires(&now, &caller, ino, expires, None),
+            None => self
+                .table
+                .set_note(&caller, ino, Some(b"mine".to_vec()), None),
         });
         self.settle("setxattr", answer, &expect, None, |model, world| {
+            let lease = model.first_until(world.boot);
             let (Some(expires), Some(hold)) = (expires, model.hold_mut(&path)) else {
                 return;
             };
             hold.mtime = None;
-            hold.until = expires.map(|moment| Until::Wall(i128::from(moment) * SECOND));
+            hold.until = match expires {
+                Some(moment) => Some(Until::Wall(i128::from(moment) * SECOND)),
+                None => lease,
+            };
             model.pass_time(world.wall, world.boot);
         })?;
         Ok(())

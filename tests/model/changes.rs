@@ -277,6 +277,12 @@ impl Model {
         meaning(content)
     }
 
+    /// What the content of this hold means now.
+    pub fn meaning_of(&self, hold: u64) -> Option<Meaning> {
+        let of = |node: &&Node| node.hold.as_ref().is_some_and(|other| other.id == hold);
+        Some(meaning(&self.nodes.values().find(of)?.content))
+    }
+
     /// What was written during this hold names someone.
     pub fn name(
         &mut self,
@@ -285,6 +291,7 @@ impl Model {
         meaning: Meaning,
         whom: Option<(Vec<ProcessId>, u32)>,
     ) {
+        let lease = self.first_until(world.boot);
         let mut nodes = self.nodes.values_mut().filter_map(|n| n.hold.as_mut());
         let Some(hold) = nodes.find(|other| other.id == hold) else {
             return;
@@ -300,7 +307,7 @@ impl Model {
             (Meaning::Both(expiry, _), _) if expiry > 0 => {
                 Some(Until::Wall(i128::from(expiry) * SECOND))
             }
-            (Meaning::Both(..), Some(Until::Wall(_))) => None,
+            (Meaning::Both(..), Some(Until::Wall(_))) => lease,
             (_, until) => until,
         };
         // The modification time is the expiry, and that is a new one.

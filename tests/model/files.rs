@@ -247,8 +247,11 @@ impl Run {
             };
             let now = self.world.now();
             self.table.name(&now, &pending.kept, named);
-            self.model
-                .name(&self.world, pending.hold, pending.meaning, whom);
+            // Written over meanwhile: the later content is judged, not this.
+            if self.model.meaning_of(pending.hold) == Some(pending.meaning) {
+                self.model
+                    .name(&self.world, pending.hold, pending.meaning, whom);
+            }
             self.observe()?;
         }
         Ok(())

@@ -25,6 +25,22 @@ impl Model {
         errors
     }
 
+    /// Why a symbolic link cannot stand here: touch of it would reach another's
+    /// board, and succeed for its holder.
+    /// `link` is a name that it has already, if it has one.
+    fn link_refuses(&self, asks: &Asks, path: &str, what: &What, link: Option<&str>) -> Vec<i32> {
+        let What::Link(target) = what else {
+            return Vec::new();
+        };
+        let target = beside(path, target);
+        let itself = target == path
+            || link.is_some_and(|link| self.names.get(link) == self.names.get(&target));
+        match self.hold(&target) {
+            Some(hold) if !itself && !hold.held_by(asks) => vec![libc::EBUSY],
+            _ => Vec::new(),
+        }
+    }
+
     fn quota_refuses(&self, uid: u32) -> Vec<i32> {
         let mut errors = Vec::new();
         if self.names.len() >= self.most {
@@ -46,6 +62,7 @@ impl Model {
         }
         let mut errors = self.place_refuses(asks, path);
         errors.extend(self.quota_refuses(asks.uid));
+        errors.extend(self.link_refuses(asks, path, what, None));
         match asks.kind {
             Caller::Orphan => errors.push(libc::EPERM),
             Caller::Unseen if !self.lease => errors.push(libc::EPERM),
@@ -94,6 +111,7 @@ impl Model {
         }
         let mut errors = self.place_refuses(asks, to);
         errors.extend(self.quota_refuses(hold.charged));
+        errors.extend(self.link_refuses(asks, to, &self.nodes[&self.names[from]].what, Some(from)));
         if !hold.movable_by(asks) {
             errors.extend([libc::EPERM, libc::EBUSY]);
         }
@@ -120,6 +138,7 @@ impl Model {
             return Expect::of(errors);
         }
         errors.extend(self.place_refuses(asks, to));
+        errors.extend(self.link_refuses(asks, to, &self.nodes[&self.names[from]].what, Some(from)));
         if let Some(over) = self.hold(to) {
             if !over.held_by(asks) {
                 errors.push(libc::EBUSY);
@@ -172,7 +191,14 @@ impl Model {
             return (vec![libc::EPERM], true);
         }
         if !lives {
-            return (Vec::new(), true);
+            // Copying over it is no way of giving back.
+            let copies = hold.holder == Holder::Detached && ["ln", "mv"].contains(&asks.program);
+            let errors = if copies {
+                vec![libc::EPERM]
+            } else {
+                Vec::new()
+            };
+            return (errors, true);
         }
         let mut sure = true;
         for (board, processes, uid) in &hold.refused {
