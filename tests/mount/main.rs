@@ -8,6 +8,7 @@
 #[macro_use]
 mod trial;
 mod acquire;
+mod callers;
 mod client;
 mod directories;
 mod harness;
@@ -16,10 +17,12 @@ mod metadata;
 mod migrating;
 mod mounting;
 mod names;
+mod namespaces;
 mod open;
 mod options;
 mod process;
 mod release;
+mod shown;
 mod site;
 mod smoke;
 mod times;
@@ -41,12 +44,14 @@ fn main() -> std::process::ExitCode {
     }
     let tests = [
         acquire::tests(),
+        callers::tests(),
         directories::tests(),
         harness::tests(),
         metadata::tests(),
         migrating::tests(),
         mounting::tests(),
         names::tests(),
+        namespaces::tests(),
         open::tests(),
         options::tests(),
         release::tests(),
