@@ -29,6 +29,7 @@ use crate::watch::{Event, Watch};
 /// when serving breaks down: with nobody behind it every attempt to acquire
 /// fails, which the bare directory below would not see to.
 pub fn serve(plan: &MountPlan) -> Result<(), String> {
+    check_proc()?;
     raise_descriptor_limit();
     // Before any other thread is started: they are to leave signals alone.
     let watch = Watch::new().map_err(|e| format!("cannot set up waiting: {e}"))?;
@@ -160,6 +161,24 @@ fn take_over(service: &Service, found: &[Found]) {
         {
             log::warn!("{name}: not taken over: {failure}");
         }
+    }
+}
+
+/// The numbers in requests are looked up in /proc: were it another pid
+/// namespace's, boards would go to processes that have nothing to do with them.
+fn check_proc() -> Result<(), String> {
+    let own = std::process::id().to_string();
+    match std::fs::read_link("/proc/self") {
+        Ok(shown) if shown.as_os_str() == own.as_str() => Ok(()),
+        Ok(_) => Err(
+            "/proc shows the processes of another pid namespace than this; \
+                      mount the right one there (unshare: --mount-proc)"
+                .to_owned(),
+        ),
+        Err(error) => Err(format!(
+            "cannot find this process in /proc: {error}; /proc must be mounted, \
+             and from this pid namespace (unshare: --mount-proc)"
+        )),
     }
 }
 
