@@ -22,6 +22,7 @@ mod open;
 mod options;
 mod process;
 mod release;
+mod sessions;
 mod shown;
 mod site;
 mod smoke;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         open::tests(),
         options::tests(),
         release::tests(),
+        sessions::tests(),
         smoke::tests(),
         times::tests(),
         users::tests(),
