@@ -10,6 +10,7 @@ mod trial;
 mod acquire;
 mod callers;
 mod client;
+mod death;
 mod directories;
 mod harness;
 mod lab;
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         callers::tests(),
+        death::tests(),
         directories::tests(),
         harness::tests(),
         metadata::tests(),
