@@ -14,6 +14,7 @@ mod death;
 mod directories;
 mod harness;
 mod lab;
+mod lockers;
 mod metadata;
 mod migrating;
 mod mounting;
@@ -22,11 +23,13 @@ mod namespaces;
 mod open;
 mod options;
 mod process;
+mod races;
 mod release;
 mod sessions;
 mod shown;
 mod site;
 mod smoke;
+mod tbot;
 mod times;
 mod users;
 mod written;
@@ -50,6 +53,7 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         harness::tests(),
+        lockers::tests(),
         metadata::tests(),
         migrating::tests(),
         mounting::tests(),
@@ -57,9 +61,11 @@ fn main() -> std::process::ExitCode {
         namespaces::tests(),
         open::tests(),
         options::tests(),
+        races::tests(),
         release::tests(),
         sessions::tests(),
         smoke::tests(),
+        tbot::tests(),
         times::tests(),
         users::tests(),
         written::tests(),
