@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::lock::caller::{Caller, Standing};
 use crate::lock::effect::{Effect, End, Held};
-use crate::lock::refusal::Refusal;
 use crate::printable::printable;
 use crate::service::{Sender, UserNames};
 
@@ -77,15 +76,6 @@ fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
         ),
         End::Died => log::info!("{path}: released after {after}, its holder has ended: {who}"),
     }
-}
-
-/// Tells of a write that was refused.
-pub fn write_refused(path: &[u8], sender: Sender, names: &mut UserNames, refusal: Refusal) {
-    log::info!(
-        "{}: writing refused to {}: {refusal}",
-        printable(path),
-        sending(sender, names)
-    );
 }
 
 /// Tells of a written pid that does not name a holder.

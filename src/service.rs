@@ -345,14 +345,19 @@ impl Service {
             if let Some(ino) = desk.table.opened(handle) {
                 desk.settle(ino);
             }
-            let kept = desk.table.write(handle, offset, data);
-            if let Err(refusal) = kept {
-                let path = desk.table.opened(handle).map(|ino| desk.table.path(ino));
-                let path = path.unwrap_or_default();
-                report::write_refused(&path, sender, desk.names, refusal);
+            desk.table.write(handle, offset, data)
+        });
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(refusal) => {
+                // Only a refusal needs to know who writes.
+                let (caller, pins) = self.caller(sender, Reach::Root)?;
+                self.act(pins, |desk| {
+                    desk.table.refuse_write(&caller, handle, refusal);
+                });
+                return Err(refusal.into());
             }
-            kept
-        })?;
+        };
         let number = match kept.written {
             Written::Pid(pid) => Some(pid),
             Written::Both { pid, .. } => pid,

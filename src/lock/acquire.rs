@@ -82,6 +82,7 @@ impl Table {
             mtime: None,
             atime: None,
             note: None,
+            named: false,
             refused: Refused::default(),
         };
         let held = Held::new(self.path_of(dir, name), &claim);
@@ -136,6 +137,7 @@ impl Table {
             mtime: None,
             atime: None,
             note: None,
+            named: !matches!(record::judge(content), Written::Note),
             refused: Refused::default(),
         };
         let held = Held::new(name.to_vec(), &claim);
@@ -216,6 +218,8 @@ impl Table {
         {
             return Err(self.refuse(dir, caller, Refusal::InsideAnothers));
         }
+        self.may_be_called(dir, name)
+            .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
         if self.directory(dir)?.is_target(name) {
             return Err(self.deny(dir, name, caller, Refusal::LinkedTo));
         }

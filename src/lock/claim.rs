@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::caller::{Caller, Chain};
 use super::ids::{ProcessId, Token, Uid, User};
+use super::refusal::Refusal;
 use super::time::{Expiry, Now, Timestamp};
 
 /// One hold of one inode, never the same for two. The token tells holds apart
@@ -70,7 +71,9 @@ pub struct Claim {
     pub atime: Option<Timestamp>,
     /// The note that was set by extended attribute.
     pub note: Option<Vec<u8>>,
-    /// Who tried to take the board during this hold.
+    /// Whether what was written last named who holds; else it is a note.
+    pub named: bool,
+    /// Who was refused something about the board during this hold.
     pub refused: Refused,
 }
 
@@ -117,9 +120,9 @@ impl Claim {
     }
 }
 
-/// Who was refused a board during one hold of it.
+/// Who was refused what about a board during one hold of it.
 #[derive(Clone, Debug, Default)]
-pub struct Refused(VecDeque<Refusee>);
+pub struct Refused(VecDeque<(Refusee, Refusal)>);
 
 /// A caller as a refusal remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,25 +135,29 @@ enum Refusee {
 const REMEMBERED: usize = 1024;
 
 impl Refused {
-    /// Remembers the caller; says whether it is the first time.
-    pub fn add(&mut self, caller: &Caller) -> bool {
+    /// Remembers that the caller was refused; says whether for the first time.
+    pub fn add(&mut self, caller: &Caller, refusal: Refusal) -> bool {
         let mut first = false;
         for refusee in refusees(caller) {
-            if self.0.contains(&refusee) {
+            if self.0.contains(&(refusee, refusal)) {
                 continue;
             }
             first = true;
             if self.0.len() >= REMEMBERED {
                 self.0.pop_front();
             }
-            self.0.push_back(refusee);
+            self.0.push_back((refusee, refusal));
         }
         first
     }
 
-    /// Whether this caller was refused.
-    pub fn has(&self, caller: &Caller) -> bool {
-        refusees(caller).any(|refusee| self.0.contains(&refusee))
+    /// Whether this caller wanted the board and did not get it.
+    pub fn has_defeated(&self, caller: &Caller) -> bool {
+        refusees(caller).any(|refusee| {
+            self.0
+                .iter()
+                .any(|(who, refusal)| *who == refusee && refusal.is_defeat())
+        })
     }
 }
 

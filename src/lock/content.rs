@@ -1,6 +1,6 @@
 //! What is written into a board and read from it (semantics.md, "Metadata").
 
-use super::caller::{Candidate, Chain};
+use super::caller::{Caller, Candidate, Chain};
 use super::claim::{ClaimId, Holder};
 use super::effect::{Effect, Held};
 use super::ids::{Handle, Ino};
@@ -47,7 +47,7 @@ impl Table {
             return Err(Refusal::Busy);
         }
         let node = self.node_mut(ino)?;
-        let (Some(claim), Body::File(content)) = (&node.claim, &mut node.body) else {
+        let (Some(claim), Body::File(content)) = (&mut node.claim, &mut node.body) else {
             return Err(Refusal::Busy);
         };
         // The kernel's idea of the end of the file may be old.
@@ -64,6 +64,7 @@ impl Table {
             content.resize(end, 0);
         }
         content[start..end].copy_from_slice(data);
+        claim.named = false;
         let kept = Kept {
             ino,
             claim: claim.id,
@@ -73,6 +74,14 @@ impl Table {
             open.snapshot = None;
         }
         Ok(kept)
+    }
+
+    /// Tells of a write that was refused. Who wrote to another's board was
+    /// refused that board.
+    pub fn refuse_write(&mut self, caller: &Caller, handle: Handle, refusal: Refusal) {
+        if let Some(ino) = self.opened(handle) {
+            self.refuse(ino, caller, refusal);
+        }
     }
 
     /// Cuts or stretches what was written.
@@ -103,6 +112,7 @@ impl Table {
             return;
         };
         let old = claim.holder.clone();
+        claim.named = true;
         match named {
             Named::Process(candidate) => {
                 claim.holder = Holder::Process(candidate.lineage);

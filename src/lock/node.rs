@@ -10,6 +10,10 @@ use super::time::Timestamp;
 /// The most bytes of a name, as on any Linux file system.
 pub const NAME_MAX: usize = 255;
 
+/// The most bytes of a path within the lock directory, as of any path that a
+/// system call takes.
+pub const PATH_MAX: usize = 4095;
+
 /// A board's name within its directory.
 pub type Name = Box<[u8]>;
 

@@ -160,12 +160,12 @@ impl Table {
     /// The note on a board: what was set as one, else what was written if it
     /// names nobody.
     pub fn note(&self, ino: Ino) -> Option<Vec<u8>> {
-        if let Some(note) = self.claim(ino).and_then(|claim| claim.note.clone()) {
-            return Some(note);
+        let claim = self.claim(ino)?;
+        if claim.note.is_some() {
+            return claim.note.clone();
         }
-        let content = self.content(ino)?;
-        let text = content.trim_ascii();
-        (judge(content) == Written::Note && !text.is_empty()).then(|| text.to_vec())
+        let text = self.content(ino)?.trim_ascii();
+        (!claim.named && !text.is_empty()).then(|| text.to_vec())
     }
 }
 

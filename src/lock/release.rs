@@ -104,7 +104,7 @@ impl Table {
             Holder::Process(_) if UNLINK_TO_TAKE.contains(&caller.program.as_str()) => {
                 Err(Refusal::UnlinksToTake)
             }
-            Holder::Process(_) if claim.refused.has(caller) => Err(Refusal::RefusedBefore),
+            Holder::Process(_) if claim.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
             Holder::Process(_) => Ok(()),
         }
     }

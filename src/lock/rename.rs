@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::effect::{End, Held};
 use super::ids::Ino;
-use super::node::{Directory, Name, check_name};
+use super::node::{Directory, Name, PATH_MAX, check_name};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::Now;
@@ -65,10 +65,11 @@ impl Table {
         }
         self.may_make(caller, new_dir, new_name)?;
         self.may_stand(caller, ino, (new_dir, new_name))?;
+        let inside = self.all_inside(ino);
+        self.may_all_be_called(&inside, (old_dir, old_name), (new_dir, new_name))?;
         if let Some(target) = target {
             self.end_name(target, (new_dir, new_name), &End::Replaced, now);
         }
-        let inside = self.all_inside(ino);
         for (dir, name, ino) in &inside {
             self.tell_renamed(now, *ino, *dir, name);
         }
@@ -82,6 +83,24 @@ impl Table {
             self.acquired_again(now, *ino, *dir, name);
         }
         self.sweep(old_dir, now);
+        Ok(())
+    }
+
+    /// Whether the paths in a directory stay short enough when it moves.
+    fn may_all_be_called(
+        &self,
+        inside: &[(Ino, Name, Ino)],
+        (old_dir, old_name): (Ino, &[u8]),
+        (new_dir, new_name): (Ino, &[u8]),
+    ) -> Result<(), Refusal> {
+        let old = self.path_of(old_dir, old_name).len();
+        let new = self.path_of(new_dir, new_name).len();
+        let too_long = |(dir, name, _): &(Ino, Name, Ino)| {
+            self.path_of(*dir, name).len().saturating_sub(old) + new > PATH_MAX
+        };
+        if inside.iter().any(too_long) {
+            return Err(Refusal::LongName);
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::claim::{Claim, ClaimId, Holder};
 use super::effect::{Effect, End, Held};
 use super::expiry::Deadlines;
 use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User};
-use super::node::{Body, Directory, NAME_MAX, Name, Node};
+use super::node::{Body, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
 use super::refusal::Refusal;
@@ -165,6 +165,15 @@ impl Table {
         parts.join(&b'/')
     }
 
+    /// Refuses paths longer than any call could name at once: they would only
+    /// make everything about the board slow.
+    pub(super) fn may_be_called(&self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {
+        if self.path_of(dir, name).len() > PATH_MAX {
+            return Err(Refusal::LongName);
+        }
+        Ok(())
+    }
+
     /// The first path of an inode; that which it had last, if it is free.
     pub fn path(&self, ino: Ino) -> Vec<u8> {
         let Some(node) = self.nodes.get(&ino) else {
@@ -192,13 +201,14 @@ impl Table {
         ClaimId(self.last_claim)
     }
 
-    /// Refuses the caller something about a board that is there, tells it once
-    /// a hold, and remembers a defeat.
+    /// Refuses the caller something about a board that is there; tells and
+    /// remembers it once a hold. A holder in its own way is no defeat.
     pub(super) fn refuse(&mut self, ino: Ino, caller: &Caller, refusal: Refusal) -> Refusal {
         let path = self.path(ino);
         let mut held = None;
         if let Some(claim) = self.claim_mut(ino) {
-            if refusal.is_defeat() && !claim.refused.add(caller) {
+            let own = refusal.is_defeat() && claim.held_by(caller);
+            if own || !claim.refused.add(caller, refusal) {
                 return refusal;
             }
             held = Some(Held::new(path.clone(), claim));

@@ -235,7 +235,7 @@ impl Model {
     /// The caller wanted this board and was refused it.
     pub fn refused(&mut self, asks: &Asks, path: &str) {
         let refusal = (path.to_owned(), asks.lineage.clone(), asks.uid);
-        if let Some(hold) = self.hold_mut(path) {
+        if let Some(hold) = self.hold_mut(path).filter(|hold| !hold.held_by(asks)) {
             hold.refused.push(refusal);
         }
     }

@@ -353,7 +353,9 @@ fn what_others_write_names_nobody() {
     shell.refused("echo $$ >b", "EBUSY");
     shell.refused("echo $$ | tee -a b", "EBUSY");
     stands(&lab, "b", other.pid(), "after all that");
-    let line = lab.wait_for_log(|line| line.contains("b: writing refused to root, pid "));
+    let line = lab.wait_for_log(|line| {
+        line.contains(" b: refused to root, pid ") && line.contains("via python")
+    });
     assert!(line.contains("held"), "{line}");
 }
 

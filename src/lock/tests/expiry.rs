@@ -247,3 +247,43 @@ fn a_directory_outlives_its_expiry_with_boards_in_it() {
     lab.pass(30);
     assert!(lab.is_free("d"));
 }
+
+#[test]
+fn an_expiry_that_is_taken_away_leaves_the_lease() {
+    let mut lab = Lab::with_lease(60);
+    lab.touch(&detached(ALICE), "b").unwrap();
+    let ino = lab.ino("b");
+    lab.table
+        .set_expires(&lab.now, &alice(), ino, None, None)
+        .unwrap();
+    lab.pass(61);
+    assert!(lab.is_free("b"), "nobody holds longer than a lease");
+    lab.echo(&alice(), "c", "1999999999 0", Some(Named::Detached));
+    let handle = lab.create(&alice(), "d", TRUNCATE).unwrap();
+    let later = lab.table.write(handle, 0, b"1999999999 100").unwrap();
+    let found = candidate(ALICE, &[SCRIPT]);
+    lab.table
+        .name(&lab.now, &later, Named::Process(found.clone()));
+    assert_eq!(lab.status("d").expires_in, Some(1_999_999_999 - START - 61));
+    let back = lab.table.write(handle, 0, b"0 100          ").unwrap();
+    lab.table.name(&lab.now, &back, Named::Process(found));
+    assert_eq!(lab.status("d").expires_in, Some(60));
+}
+
+#[test]
+fn with_expire_hard_only_who_may_release_sets_an_expiry() {
+    let mut lab = Lab::with_hard_lease(60);
+    lab.touch(&alice(), "b").unwrap();
+    assert_eq!(
+        lab.touch(&alices_other_job(), "b"),
+        Err(Refusal::Busy),
+        "a loser"
+    );
+    let ino = lab.ino("b");
+    let past = Some(1);
+    let set = lab
+        .table
+        .set_expires(&lab.now, &alices_other_job(), ino, past, None);
+    assert_eq!(set, Err(Refusal::NotPermitted));
+    assert_eq!(lab.holder("b"), SCRIPT);
+}

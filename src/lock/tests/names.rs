@@ -170,3 +170,29 @@ fn each_refusal_is_the_errno_that_the_contract_names() {
         assert_eq!(errno::of(refusal).code(), errno.code(), "{refusal:?}");
     }
 }
+
+#[test]
+fn no_path_is_longer_than_a_call_can_name() {
+    let mut lab = Lab::new();
+    let mut path = "d".repeat(200);
+    lab.mkdir(&alice(), &path).unwrap();
+    while path.len() + 201 <= 4095 {
+        path = format!("{path}/{}", "d".repeat(200));
+        lab.mkdir(&alice(), &path).unwrap();
+    }
+    let left = 4095 - path.len() - 1;
+    let last = format!("{path}/{}", "b".repeat(left));
+    assert_eq!(
+        lab.touch(&alice(), &format!("{last}b")),
+        Err(Refusal::LongName)
+    );
+    assert!(lab.touch(&alice(), &last).is_ok());
+    // Nor does one become so when what it is in moves.
+    let top = "d".repeat(200);
+    lab.mkdir(&alice(), "e").unwrap();
+    assert_eq!(
+        lab.mv(&alice(), &top, &format!("e/{top}")),
+        Err(Refusal::LongName)
+    );
+    assert!(lab.mv(&alice(), &top, "f").is_ok());
+}

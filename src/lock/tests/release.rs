@@ -4,7 +4,9 @@ use super::cast::*;
 use super::lab::*;
 use crate::lock::Refusal;
 use crate::lock::caller::Caller;
+use crate::lock::content::Named;
 use crate::lock::effect::{Effect, End};
+use crate::lock::open::OpenMode;
 use crate::lock::options::{Options, ReleaseRule};
 
 fn held(options: Options) -> Lab {
@@ -281,14 +283,14 @@ fn a_release_tells_by_whom() {
 }
 
 #[test]
-fn each_refused_release_is_told() {
+fn a_refused_release_is_told_once_a_hold() {
     let mut lab = held(Options::default());
     lab.effects();
     for _ in 0..2 {
         let _ = lab.rm(&bob(), "b");
     }
     let told = lab.effects();
-    assert_eq!(told.len(), 2);
+    assert_eq!(told.len(), 1);
     assert!(matches!(
         told[0],
         Effect::Refused {
@@ -296,4 +298,42 @@ fn each_refused_release_is_told() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_holder_that_finds_its_own_board_taken_is_not_refused_it() {
+    let mut lab = held(Options::default());
+    assert_eq!(
+        lab.exclusive(&alice(), "b").map(|_| ()),
+        Err(Refusal::Exists)
+    );
+    lab.echo(
+        &alice(),
+        "b",
+        "200",
+        Some(Named::Process(candidate(ALICE, &[OTHER_JOB]))),
+    );
+    assert_eq!(lab.holder("b"), OTHER_JOB);
+    assert_eq!(lab.rm(&alice(), "b"), Ok(()));
+}
+
+#[test]
+fn who_was_refused_a_write_does_not_release() {
+    let mut lab = held(Options::default());
+    let append = OpenMode {
+        write: true,
+        append: true,
+        ..OpenMode::default()
+    };
+    let handle = lab.open(&alices_other_job(), "b", append).unwrap();
+    assert_eq!(
+        lab.rm(&alices_other_job().by("true"), "c"),
+        Err(Refusal::Missing)
+    );
+    let refused = lab.table.write(handle, 0, b"x").unwrap_err();
+    lab.table.refuse_write(&alices_other_job(), handle, refused);
+    assert_eq!(
+        lab.rm(&alices_other_job(), "b"),
+        Err(Refusal::RefusedBefore)
+    );
 }

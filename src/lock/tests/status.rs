@@ -3,6 +3,7 @@
 use super::cast::*;
 use super::lab::*;
 use crate::lock::attributes::SetTime;
+use crate::lock::content::Named;
 use crate::lock::ids::Ino;
 use crate::lock::record::State;
 use crate::lock::time::Timestamp;
@@ -158,7 +159,7 @@ fn its_size_is_0() {
 }
 
 #[test]
-fn what_is_no_number_is_shown_as_a_note_and_a_note_that_was_set_before_it() {
+fn what_names_nobody_is_shown_as_a_note_and_a_note_that_was_set_before_it() {
     let mut lab = Lab::new();
     lab.echo(&alice(), "b", "  flashing 3.4 \n", None);
     assert_eq!(lab.status("b").note, b"flashing 3.4");
@@ -170,7 +171,10 @@ fn what_is_no_number_is_shown_as_a_note_and_a_note_that_was_set_before_it() {
     assert_eq!(lab.status("b").note, b"set");
     lab.table.set_note(&alice(), ino, None, None).unwrap();
     assert_eq!(lab.status("b").note, b"0");
+    // a pid that does not count, and one that does
     lab.echo(&alice(), "b", "0 100", None);
+    assert_eq!(lab.status("b").note, b"0 100");
+    lab.echo(&alice(), "b", "0 0", Some(Named::Detached));
     assert_eq!(lab.status("b").note, b"");
 }
 
