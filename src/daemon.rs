@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use fuser::{Config, Session, SessionACL};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
 use crate::cli::options::MountPlan;
 use crate::clock;
-use crate::fuse::adapter::Adapter;
 use crate::fuse::mount::{self, Mounted};
+use crate::fuse::session;
 use crate::lock::Table;
 use crate::lock::ids::{Pid, Uid};
 use crate::lock::options::Options;
@@ -46,16 +45,9 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
     take_over(&service, &found);
     let session = thread::Builder::new().name("session".to_owned()).spawn({
         let service = Arc::clone(&service);
-        let acl = if mounted.all_users {
-            SessionACL::All
-        } else {
-            SessionACL::Owner
-        };
+        let all_users = mounted.all_users;
         move || {
-            let adapter = Adapter(Arc::clone(&service));
-            let mut config = Config::default();
-            config.acl = acl;
-            let ended = Session::from_fd(adapter, device, acl, config).and_then(Session::run);
+            let ended = session::run(&service, device, all_users);
             service.watch().unmounted();
             ended
         }

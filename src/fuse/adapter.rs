@@ -9,30 +9,26 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::{attributes, errno, xattr};
+use super::answer::{
+    GENERATION, NO_LIFETIME, attr, empty, entry, handle, ino, mode, refused, sender, xattr_value,
+};
+use super::{attributes, xattr};
 use crate::lock::acquire::Make;
-use crate::lock::attributes::{Attributes, Change, Kind};
-use crate::lock::ids::{Handle, Ino, Pid};
+use crate::lock::attributes::{Change, Kind};
+use crate::lock::ids::Handle;
 use crate::lock::node::NAME_MAX;
-use crate::lock::open::OpenMode;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::service::{self, Failure, Sender, Service};
-
-const NO_LIFETIME: Duration = Duration::ZERO;
-
-/// Inode numbers are never given out twice, so one generation does.
-const GENERATION: Generation = Generation(0);
+use crate::service::Service;
 
 /// The entries that one READDIR asks the table for; the kernel's buffer holds
 /// fewer.
@@ -41,70 +37,6 @@ const LISTING: usize = 1024;
 /// The lock directory as fuser serves it.
 #[derive(Debug)]
 pub struct Adapter(pub Arc<Service>);
-
-fn sender(request: &Request) -> Sender {
-    Sender {
-        thread: Pid::new(request.pid()),
-        user: service::user(request.uid(), request.gid()),
-    }
-}
-
-fn ino(number: INodeNo) -> Ino {
-    Ino(number.0)
-}
-
-fn handle(number: FileHandle) -> Handle {
-    Handle(number.0)
-}
-
-fn mode(flags: i32) -> OpenMode {
-    OpenMode {
-        write: OpenFlags(flags).acc_mode() != OpenAccMode::O_RDONLY,
-        append: flags & libc::O_APPEND != 0,
-        truncate: flags & libc::O_TRUNC != 0,
-        nonblock: flags & libc::O_NONBLOCK != 0,
-    }
-}
-
-fn refused(what: &str, failure: impl Into<Failure>) -> Errno {
-    let failure = failure.into();
-    let errno = errno::of_failure(&failure, what);
-    log::debug!("{what}: {errno:?} ({failure:?})");
-    errno
-}
-
-fn entry(reply: ReplyEntry, what: &str, made: Result<Attributes, Failure>) {
-    match made {
-        Ok(made) => reply.entry(&NO_LIFETIME, &attributes::to_fuse(&made), GENERATION),
-        Err(failure) => reply.error(refused(what, failure)),
-    }
-}
-
-fn attr(reply: ReplyAttr, what: &str, found: Result<Attributes, Failure>) {
-    match found {
-        Ok(found) => reply.attr(&NO_LIFETIME, &attributes::to_fuse(&found)),
-        Err(failure) => reply.error(refused(what, failure)),
-    }
-}
-
-fn empty(reply: ReplyEmpty, what: &str, done: Result<(), Failure>) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(failure) => reply.error(refused(what, failure)),
-    }
-}
-
-/// getxattr(2) and listxattr(2): a size of 0 asks how long the value is.
-fn xattr_value(reply: ReplyXattr, what: &str, size: u32, value: Result<Vec<u8>, Failure>) {
-    match value {
-        Ok(value) => match u32::try_from(value.len()) {
-            Ok(length) if size == 0 => reply.size(length),
-            Ok(length) if length <= size => reply.data(&value),
-            _ => reply.error(Errno::ERANGE),
-        },
-        Err(failure) => reply.error(refused(what, failure)),
-    }
-}
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {

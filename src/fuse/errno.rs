@@ -62,3 +62,39 @@ pub fn of_failure(failure: &Failure, what: &str) -> Errno {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_the_errno_that_the_contract_names() {
+        for (refusal, errno) in [
+            (Refusal::Busy, Errno::EBUSY),
+            (Refusal::BusyNow, Errno::EAGAIN),
+            (Refusal::Exists, Errno::EEXIST),
+            (Refusal::Missing, Errno::ENOENT),
+            (Refusal::Gone, Errno::ESTALE),
+            (Refusal::NotHolder, Errno::EPERM),
+            (Refusal::NotYours, Errno::EPERM),
+            (Refusal::UnlinksToTake, Errno::EPERM),
+            (Refusal::RefusedBefore, Errno::EPERM),
+            (Refusal::Orphan, Errno::EPERM),
+            (Refusal::Unseen, Errno::EPERM),
+            (Refusal::InsideAnothers, Errno::EBUSY),
+            (Refusal::LinkedTo, Errno::EBUSY),
+            (Refusal::TargetPath, Errno::EPERM),
+            (Refusal::BadName, Errno::EINVAL),
+            (Refusal::LongName, Errno::ENAMETOOLONG),
+            (Refusal::UserFull, Errno::EDQUOT),
+            (Refusal::TableFull, Errno::ENOSPC),
+            (Refusal::TooLarge, Errno::EFBIG),
+            (Refusal::NotEmpty, Errno::ENOTEMPTY),
+            (Refusal::WrongKind, Errno::EPERM),
+            (Refusal::NotPermitted, Errno::EPERM),
+            (Refusal::RenameFlags, Errno::EINVAL),
+        ] {
+            assert_eq!(of(refusal).code(), errno.code(), "{refusal:?}");
+        }
+    }
+}

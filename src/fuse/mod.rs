@@ -1,11 +1,13 @@
 //! The kernel's side: the directory that is mounted over, the mount, and the
-//! adapter, the only place that names fuser.
+//! adapter. Nothing outside names fuser.
 
 pub mod adapter;
+mod answer;
 pub mod attributes;
 pub mod device;
 pub mod errno;
 pub mod mount;
 pub mod mountinfo;
 pub mod prepare;
+pub mod session;
 pub mod xattr;

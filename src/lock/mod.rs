@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | Acquire, by call | `acquire.rs`, `rename.rs` |
 //! | Opening a held board for writing | `open.rs` |
-//! | Release | `release.rs` |
+//! | Release | `release.rs`, `holds.rs` |
 //! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
 //! | Metadata: content | `content.rs`, `record.rs` |
 //! | Metadata: times, mode, extended attributes | `attributes.rs` |
@@ -18,6 +18,7 @@ pub mod claim;
 pub mod content;
 pub mod effect;
 pub mod expiry;
+mod holds;
 pub mod ids;
 pub mod node;
 pub mod open;

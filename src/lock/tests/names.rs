@@ -1,10 +1,7 @@
-//! "Refused": names, quotas, and which errno each refusal is.
-
-use fuser::Errno;
+//! "Refused": names and quotas.
 
 use super::cast::*;
 use super::lab::*;
-use crate::fuse::errno;
 use crate::lock::Refusal;
 use crate::lock::acquire::Make;
 use crate::lock::ids::Ino;
@@ -138,37 +135,6 @@ fn nobody_uses_up_anothers_quota() {
     });
     lab.touch(&alices_sudo(), "a").unwrap();
     assert!(lab.touch(&alice(), "b").is_ok());
-}
-
-#[test]
-fn each_refusal_is_the_errno_that_the_contract_names() {
-    for (refusal, errno) in [
-        (Refusal::Busy, Errno::EBUSY),
-        (Refusal::BusyNow, Errno::EAGAIN),
-        (Refusal::Exists, Errno::EEXIST),
-        (Refusal::Missing, Errno::ENOENT),
-        (Refusal::Gone, Errno::ESTALE),
-        (Refusal::NotHolder, Errno::EPERM),
-        (Refusal::NotYours, Errno::EPERM),
-        (Refusal::UnlinksToTake, Errno::EPERM),
-        (Refusal::RefusedBefore, Errno::EPERM),
-        (Refusal::Orphan, Errno::EPERM),
-        (Refusal::Unseen, Errno::EPERM),
-        (Refusal::InsideAnothers, Errno::EBUSY),
-        (Refusal::LinkedTo, Errno::EBUSY),
-        (Refusal::TargetPath, Errno::EPERM),
-        (Refusal::BadName, Errno::EINVAL),
-        (Refusal::LongName, Errno::ENAMETOOLONG),
-        (Refusal::UserFull, Errno::EDQUOT),
-        (Refusal::TableFull, Errno::ENOSPC),
-        (Refusal::TooLarge, Errno::EFBIG),
-        (Refusal::NotEmpty, Errno::ENOTEMPTY),
-        (Refusal::WrongKind, Errno::EPERM),
-        (Refusal::NotPermitted, Errno::EPERM),
-        (Refusal::RenameFlags, Errno::EINVAL),
-    ] {
-        assert_eq!(errno::of(refusal).code(), errno.code(), "{refusal:?}");
-    }
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! What is written into a board and read from it.
+
+use super::Service;
+use super::request::{Failure, Sender};
+use crate::lock::content::{Kept, Named};
+use crate::lock::ids::{Handle, Ino};
+use crate::lock::record::{Status, Written};
+use crate::lock::refusal::Refusal;
+use crate::lock::time::Timestamp;
+use crate::process::{Pin, Reach};
+use crate::report;
+
+impl Service {
+    /// Writes through an open file. When it returns, what was written has been
+    /// judged.
+    pub fn write(
+        &self,
+        sender: Sender,
+        handle: Handle,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), Failure> {
+        let kept = self.act(Vec::new(), |desk| {
+            if let Some(ino) = desk.table.opened(handle) {
+                desk.settle(ino);
+            }
+            desk.table.write(handle, offset, data)
+        });
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(refusal) => {
+                // Only a refusal needs to know who writes.
+                let (caller, pins) = self.caller(sender, Reach::Root)?;
+                self.act(pins, |desk| {
+                    desk.table.refuse_write(&caller, handle, refusal);
+                });
+                return Err(refusal.into());
+            }
+        };
+        let number = match kept.written {
+            Written::Pid(pid) => Some(pid),
+            Written::Both { pid, .. } => pid,
+            Written::Nothing | Written::Note => return Ok(()),
+        };
+        let Some(number) = number else {
+            self.name(&kept, Named::Detached, Vec::new());
+            return Ok(());
+        };
+        let found = match sender.thread {
+            Some(writer) => self.resolver.written(writer, number)?,
+            None => None,
+        };
+        match found {
+            Some((candidate, pins)) => self.name(&kept, Named::Process(candidate), pins),
+            None => self.act(Vec::new(), |desk| {
+                let path = desk.table.path(kept.ino);
+                report::written_pid_ignored(&path, sender, desk.names, number);
+            }),
+        }
+        Ok(())
+    }
+
+    fn name(&self, kept: &Kept, named: Named, pins: Vec<Pin>) {
+        self.act(pins, |desk| desk.table.name(&desk.now, kept, named));
+    }
+
+    /// Reads through an open file: what was written or, if nothing was, the
+    /// status. A read from the start shows the state of that moment, those
+    /// after it the same.
+    pub fn read(&self, handle: Handle, offset: u64, size: usize) -> Vec<u8> {
+        self.act(Vec::new(), |desk| {
+            if desk.table.wants_snapshot(handle, offset)
+                && let Some(ino) = desk.table.opened(handle)
+            {
+                desk.settle(ino);
+                let text = match desk.table.content(ino) {
+                    Some(content) => content.to_vec(),
+                    None => desk.status_text(ino).into_bytes(),
+                };
+                desk.table.set_snapshot(handle, text);
+            }
+            desk.table.read(handle, offset, size).to_vec()
+        })
+    }
+
+    /// The target of a symbolic link.
+    pub fn target(&self, ino: Ino) -> Result<Vec<u8>, Failure> {
+        self.act(Vec::new(), |desk| {
+            desk.settle(ino);
+            Ok(desk.table.target(ino)?.to_vec())
+        })
+    }
+
+    /// What is to be told of a board, with the name of its user.
+    pub fn status(&self, ino: Ino) -> Result<(Status, String), Failure> {
+        self.act(Vec::new(), |desk| {
+            desk.settle(ino);
+            desk.table.node(ino)?;
+            let status = desk.table.status(ino, &desk.now);
+            let name = status
+                .user
+                .map(|user| desk.names.of(user.uid).to_owned())
+                .unwrap_or_default();
+            Ok((status, name))
+        })
+    }
+
+    /// Sets or takes away the note; only if there is one, or none, with `there`.
+    pub fn set_note(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        note: Option<Vec<u8>>,
+        there: Option<bool>,
+    ) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            Ok(desk.table.set_note(&caller, ino, note, there)?)
+        })
+    }
+
+    /// Sets or takes away the expiry: what `when` makes of the time that it is.
+    pub fn set_expires(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        there: Option<bool>,
+        when: impl FnOnce(Timestamp) -> Option<Option<i64>>,
+    ) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            let expires = when(desk.now.wall).ok_or(Refusal::BadValue)?;
+            Ok(desk
+                .table
+                .set_expires(&desk.now, &caller, ino, expires, there)?)
+        })
+    }
+}

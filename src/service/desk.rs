@@ -1,0 +1,104 @@
+//! One event at work on the table, and what it decided carried out.
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::lock::Table;
+use crate::lock::effect::Effect;
+use crate::lock::ids::{Ino, ProcessId, Uid};
+use crate::lock::refusal::Refusal;
+use crate::lock::time::Now;
+use crate::process::Pin;
+use crate::report;
+use crate::watch::Watch;
+
+/// The names of users, looked up once each: a directory service may be slow.
+#[derive(Debug, Default)]
+pub struct UserNames(HashMap<Uid, String>);
+
+impl UserNames {
+    /// The user's name, or its number.
+    pub fn of(&mut self, uid: Uid) -> &str {
+        self.0.entry(uid).or_insert_with(|| {
+            match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid.0)) {
+                Ok(Some(user)) => user.name,
+                _ => uid.0.to_string(),
+            }
+        })
+    }
+}
+
+/// The table while one event is at work on it.
+pub(super) struct Desk<'a> {
+    pub table: &'a mut Table,
+    pub names: &'a mut UserNames,
+    pub watch: &'a Watch,
+    pub now: Now,
+}
+
+impl Desk<'_> {
+    /// Looks once whether the holder of an inode lives: no refusal and no
+    /// status is given for a dead one.
+    pub fn settle(&mut self, ino: Ino) {
+        while let Some(holder) = self.table.holder(ino)
+            && self.watch.has_ended(holder)
+        {
+            self.table.died(holder, &self.now);
+        }
+    }
+
+    /// The inode of a name once that was looked at; none if it is free.
+    pub fn settled(&mut self, dir: Ino, name: &[u8]) -> Result<Option<Ino>, Refusal> {
+        match self.table.lookup(dir, name) {
+            Ok(ino) => self.settle(ino),
+            Err(Refusal::Missing) => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        }
+        match self.table.lookup(dir, name) {
+            Ok(ino) => Ok(Some(ino)),
+            Err(Refusal::Missing) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub fn status_text(&mut self, ino: Ino) -> String {
+        let status = self.table.status(ino, &self.now);
+        let holder = match status.user {
+            Some(user) => self.names.of(user.uid),
+            None => "",
+        };
+        status.render(holder)
+    }
+
+    /// Does what the table decided, until it has nothing more to say: a
+    /// process that cannot be watched counts as ended, which frees boards.
+    pub fn carry_out(&mut self, pins: Vec<Pin>) {
+        let mut pins: HashMap<ProcessId, Pin> =
+            pins.into_iter().map(|pin| (pin.process, pin)).collect();
+        loop {
+            let effects = self.table.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Watch(process) => {
+                        let pidfd = pins.remove(&process).and_then(|pin| pin.fd);
+                        let watched = match pidfd {
+                            Some(pidfd) => self.watch.add(process, pidfd),
+                            None => Err(io::ErrorKind::NotFound.into()),
+                        };
+                        if let Err(error) = watched {
+                            log::error!("cannot watch process {}: {error}", process.pid);
+                            self.table.died(process, &self.now);
+                        }
+                    }
+                    Effect::Unwatch(process) => self.watch.remove(process),
+                    other => report::effect(&other, self.names),
+                }
+            }
+        }
+        let (boot, wall) = self.table.next_deadlines();
+        self.watch.set_deadlines(boot, wall);
+    }
+}

@@ -1,0 +1,292 @@
+//! The table at work: who asks is found, the dead are settled, the table
+//! decides, and what it decided is carried out.
+
+mod adopt;
+mod content;
+mod desk;
+pub mod request;
+
+use std::io;
+
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::lock::Table;
+use crate::lock::acquire::Make;
+use crate::lock::attributes::{Attributes, Change};
+use crate::lock::caller::{Caller, Standing};
+use crate::lock::ids::{Handle, Ino, ProcessId, User};
+use crate::lock::open::OpenMode;
+use crate::lock::refusal::Refusal;
+use crate::lock::rename::RenameKind;
+use crate::process::{Pin, Reach, Resolver};
+use crate::watch::Watch;
+
+use desk::Desk;
+pub use desk::UserNames;
+pub use request::{At, Failure, Listing, Sender, user};
+
+/// The lock directory, to those who serve it.
+#[derive(Debug)]
+pub struct Service {
+    state: Mutex<State>,
+    resolver: Resolver,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+struct State {
+    table: Table,
+    names: UserNames,
+}
+
+impl Service {
+    /// A service with this table.
+    pub fn new(table: Table, resolver: Resolver, watch: Watch) -> Service {
+        Service {
+            state: Mutex::new(State {
+                table,
+                names: UserNames::default(),
+            }),
+            resolver,
+            watch,
+        }
+    }
+
+    /// What the daemon waits for.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Runs one event on the table and carries out what it decided. `pins`
+    /// are the pidfds of the processes that a claim may come to hang on.
+    fn act<T>(&self, pins: Vec<Pin>, event: impl FnOnce(&mut Desk<'_>) -> T) -> T {
+        let mut state = self.state.lock();
+        let State { table, names } = &mut *state;
+        let now = clock::now();
+        table.expire(&now);
+        let mut desk = Desk {
+            table,
+            names,
+            watch: &self.watch,
+            now,
+        };
+        // A pid that is used again within the clock tick in which its last
+        // process started would otherwise be taken for that process.
+        for pin in &pins {
+            if desk.table.hangs_on(pin.process) && self.watch.has_ended(pin.process) {
+                desk.table.died(pin.process, &desk.now);
+            }
+        }
+        let answer = event(&mut desk);
+        desk.carry_out(pins);
+        answer
+    }
+
+    /// A watched process has ended.
+    pub fn died(&self, process: ProcessId) {
+        self.act(Vec::new(), |desk| desk.table.died(process, &desk.now));
+        self.watch.remove(process);
+    }
+
+    /// A deadline has come: what `act` does at every event is all there is to
+    /// do.
+    pub fn time(&self) {
+        self.act(Vec::new(), |_| ());
+    }
+
+    fn caller(&self, sender: Sender, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
+        self.resolver.caller(sender.thread, sender.user, reach)
+    }
+
+    /// How far up a caller's ancestors matter for a name in `dir`: in a claimed
+    /// directory they decide who may make one.
+    fn reach_in(dir: Ino) -> Reach {
+        if dir == Ino::ROOT {
+            Reach::Holder
+        } else {
+            Reach::Root
+        }
+    }
+
+    /// The inode of a name and what it shows.
+    pub fn lookup(&self, (dir, name): At<'_>) -> Result<Attributes, Failure> {
+        self.act(Vec::new(), |desk| {
+            let ino = desk.settled(dir, name)?.ok_or(Refusal::Missing)?;
+            Ok(desk.table.attributes(ino, &desk.now)?)
+        })
+    }
+
+    /// What an inode shows.
+    pub fn attributes(&self, ino: Ino) -> Result<Attributes, Failure> {
+        self.act(Vec::new(), |desk| {
+            desk.settle(ino);
+            Ok(desk.table.attributes(ino, &desk.now)?)
+        })
+    }
+
+    /// Claims a free board; with `open`, opens it too.
+    pub fn make(
+        &self,
+        sender: Sender,
+        (dir, name): At<'_>,
+        make: Make,
+        exclusive: bool,
+        open: Option<OpenMode>,
+    ) -> Result<(Attributes, Option<Handle>), Failure> {
+        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        self.act(pins, |desk| {
+            desk.settle(dir);
+            desk.settled(dir, name)?;
+            let (ino, handle) =
+                desk.table
+                    .make(&desk.now, &caller, (dir, name), make, exclusive, open)?;
+            Ok((desk.table.attributes(ino, &desk.now)?, handle))
+        })
+    }
+
+    /// Opens a board that is there.
+    pub fn open(&self, sender: Sender, ino: Ino, mode: OpenMode) -> Result<Handle, Failure> {
+        // Reading needs no reason: the walk through /proc is saved.
+        let (caller, pins) = if mode.write || mode.truncate {
+            let reach = if mode.append {
+                Reach::Root
+            } else {
+                Reach::Holder
+            };
+            self.caller(sender, reach)?
+        } else {
+            (reader(sender.user), Vec::new())
+        };
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            Ok(desk.table.open(&caller, ino, mode)?)
+        })
+    }
+
+    /// Opens a directory; `listing` with O_DIRECTORY.
+    pub fn open_directory(&self, sender: Sender, ino: Ino, listing: bool) -> Result<(), Failure> {
+        let (caller, pins) = if listing || ino == Ino::ROOT {
+            (reader(sender.user), Vec::new())
+        } else {
+            self.caller(sender, Reach::Root)?
+        };
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            Ok(desk.table.open_directory(&caller, ino, listing)?)
+        })
+    }
+
+    /// The last descriptor of an open file was closed.
+    pub fn close(&self, handle: Handle) {
+        self.act(Vec::new(), |desk| desk.table.close(handle));
+    }
+
+    /// The entries of a directory from `place` on, at most `most`, and the
+    /// inode above it.
+    pub fn list(&self, dir: Ino, place: u64, most: usize) -> Result<(Ino, Listing), Failure> {
+        self.act(Vec::new(), |desk| {
+            if place == 0 {
+                for process in self.watch.ended_by_now() {
+                    desk.table.died(process, &desk.now);
+                }
+            }
+            let node = desk.table.node(dir)?;
+            let above = node.names.first().map_or(Ino::ROOT, |(above, _)| *above);
+            let listing = desk
+                .table
+                .directory(dir)?
+                .after(place)
+                .take(most)
+                .filter_map(|(place, name, ino)| {
+                    let attributes = desk.table.attributes(ino, &desk.now).ok()?;
+                    Some((place, name.clone(), attributes))
+                })
+                .collect();
+            Ok((above, listing))
+        })
+    }
+
+    /// Gives a claim a second name.
+    pub fn link(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        (dir, name): At<'_>,
+    ) -> Result<Attributes, Failure> {
+        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            desk.settle(dir);
+            desk.settled(dir, name)?;
+            desk.table.link(&desk.now, &caller, ino, (dir, name))?;
+            Ok(desk.table.attributes(ino, &desk.now)?)
+        })
+    }
+
+    /// Renames a claim.
+    pub fn rename(
+        &self,
+        sender: Sender,
+        from: At<'_>,
+        to: At<'_>,
+        kind: RenameKind,
+    ) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Service::reach_in(to.0))?;
+        self.act(pins, |desk| {
+            desk.settled(from.0, from.1)?;
+            desk.settle(to.0);
+            desk.settled(to.0, to.1)?;
+            Ok(desk.table.rename(&desk.now, &caller, from, to, kind)?)
+        })
+    }
+
+    /// Takes a name away; of a directory with `directory`.
+    pub fn unlink(
+        &self,
+        sender: Sender,
+        (dir, name): At<'_>,
+        directory: bool,
+    ) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act(pins, |desk| {
+            desk.settled(dir, name)?;
+            Ok(desk
+                .table
+                .unlink(&desk.now, &caller, (dir, name), directory)?)
+        })
+    }
+
+    /// Changes attributes.
+    pub fn change(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        handle: Option<Handle>,
+        change: &Change,
+    ) -> Result<Attributes, Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Holder)?;
+        self.act(pins, |desk| {
+            desk.settle(ino);
+            desk.table.change(&desk.now, &caller, ino, handle, change)?;
+            Ok(desk.table.attributes(ino, &desk.now)?)
+        })
+    }
+
+    /// How many boards there are and how many there may be.
+    pub fn room(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.table.boards(), state.table.options().max_boards)
+    }
+}
+
+/// A caller that only reads: nothing hangs on who it is.
+fn reader(user: User) -> Caller {
+    Caller {
+        requester: None,
+        program: String::new(),
+        user,
+        standing: Standing::Unseen,
+        ancestors: Vec::new(),
+    }
+}
