@@ -45,7 +45,7 @@ pub fn import(found: &Found, now: i64, lives: impl FnOnce(u32) -> bool) -> Resul
     let holder = pid.filter(|pid| lives(*pid));
     if holder.is_none() {
         let dead = match pid {
-            Some(pid) => format!("its process {pid} is gone"),
+            Some(pid) => format!("the process {pid} that wrote it is gone"),
             None => "it names no process".to_owned(),
         };
         match expiry {
@@ -144,10 +144,13 @@ mod tests {
     fn left() {
         for (content, reason) in [
             ("0 0\n", "names no process and it has no expiry"),
-            ("0 43\n", "process 43 is gone and it has no expiry"),
+            (
+                "0 43\n",
+                "process 43 that wrote it is gone and it has no expiry",
+            ),
             (
                 "1799999990 43\n",
-                "process 43 is gone and it expired 10 s ago",
+                "process 43 that wrote it is gone and it expired 10 s ago",
             ),
             ("1800000000 0\n", "expired 0 s ago"),
             ("", "form"),

@@ -17,14 +17,14 @@ pub fn effect(effect: &Effect, names: &mut UserNames) {
         Effect::Watch(_) | Effect::Unwatch(_) => {}
         Effect::Acquired(held) => log::info!(
             "{}: acquired by {}, via {}, token {}",
-            printable(&held.path),
+            board(&held.path),
             who(held, names),
             held.via,
             held.token
         ),
         Effect::Passed(held) => log::info!(
             "{}: now held by {}, token {}",
-            printable(&held.path),
+            board(&held.path),
             who(held, names),
             held.token
         ),
@@ -35,7 +35,7 @@ pub fn effect(effect: &Effect, names: &mut UserNames) {
             refusal,
             held,
         } => {
-            let path = printable(path);
+            let path = board(path);
             let asks = asking(caller, names);
             match held {
                 Some(held) if refusal.is_defeat() => {
@@ -52,7 +52,7 @@ pub fn effect(effect: &Effect, names: &mut UserNames) {
 }
 
 fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
-    let path = printable(&held.path);
+    let path = board(&held.path);
     let soon = after < SUSPICIOUS;
     let after = span(after);
     let who = who(held, names);
@@ -83,9 +83,17 @@ pub fn written_pid_ignored(path: &[u8], sender: Sender, names: &mut UserNames, n
     log::info!(
         "{}: the pid {number} written by {} is neither its own nor above or below it, \
          or cannot hold: kept as a note",
-        printable(path),
+        board(path),
         sending(sender, names)
     );
+}
+
+/// A board as the log names it; the lock directory itself has no name.
+fn board(path: &[u8]) -> String {
+    match path {
+        [] => ".".to_owned(),
+        path => printable(path),
+    }
 }
 
 fn sending(sender: Sender, names: &mut UserNames) -> String {

@@ -10,6 +10,7 @@ pub fn of(refusal: Refusal) -> Errno {
     match refusal {
         // What a device in use says; no tool takes it for success or retries.
         Refusal::Busy
+        | Refusal::NotHeld
         // `ln tmp board` into somebody's directory: not EEXIST, the name is free.
         | Refusal::InsideAnothers
         | Refusal::LinkedTo

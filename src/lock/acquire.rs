@@ -121,8 +121,6 @@ impl Table {
             }
             _ => None,
         };
-        let lease = self.options.lease.map(|length| Expiry::lease(length, now));
-        let expiry = expiry.or(lease);
         let ino = self.inode_for(Ino::ROOT, name, Body::File(content.to_vec()), now);
         let claim = Claim {
             id: self.new_claim(),

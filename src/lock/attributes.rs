@@ -158,7 +158,7 @@ impl Table {
         let Some(claim) = &node.claim else {
             return match () {
                 // Judged by the open file, which holds nothing any more.
-                () if change.size.is_some() && handle.is_some() => Err(Refusal::Busy),
+                () if change.size.is_some() && handle.is_some() => Err(Refusal::NotHeld),
                 () if ino != Ino::ROOT => Err(Refusal::Gone),
                 () if self.is_file_user(user.uid, caller) => Ok(()),
                 () => Err(Refusal::NotPermitted),

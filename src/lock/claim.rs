@@ -139,7 +139,7 @@ impl Refused {
     pub fn add(&mut self, caller: &Caller, refusal: Refusal) -> bool {
         let mut first = false;
         for refusee in refusees(caller) {
-            if self.0.contains(&(refusee, refusal)) {
+            if self.has(refusee, refusal) {
                 continue;
             }
             first = true;
@@ -153,10 +153,14 @@ impl Refused {
 
     /// Whether this caller wanted the board and did not get it.
     pub fn has_defeated(&self, caller: &Caller) -> bool {
-        refusees(caller).any(|refusee| {
-            self.0
-                .iter()
-                .any(|(who, refusal)| *who == refusee && refusal.is_defeat())
+        refusees(caller).any(|refusee| self.has(refusee, Refusal::Busy))
+    }
+
+    /// Whether this was refused before; all defeats are one, as touch(1) is
+    /// refused opening first and then setting the times.
+    fn has(&self, refusee: Refusee, refusal: Refusal) -> bool {
+        self.0.iter().any(|(who, what)| {
+            *who == refusee && (*what == refusal || (what.is_defeat() && refusal.is_defeat()))
         })
     }
 }

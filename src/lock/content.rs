@@ -43,12 +43,15 @@ impl Table {
     pub fn write(&mut self, handle: Handle, offset: u64, data: &[u8]) -> Result<Kept, Refusal> {
         let open = self.opens.get(&handle).ok_or(Refusal::Gone)?;
         let (ino, append) = (open.ino, open.append);
+        if self.claim(ino).is_none() {
+            return Err(Refusal::NotHeld);
+        }
         if !self.may_write(open) {
             return Err(Refusal::Busy);
         }
         let node = self.node_mut(ino)?;
         let (Some(claim), Body::File(content)) = (&mut node.claim, &mut node.body) else {
-            return Err(Refusal::Busy);
+            return Err(Refusal::NotHeld);
         };
         // The kernel's idea of the end of the file may be old.
         let start = if append {

@@ -9,6 +9,8 @@ pub enum Refusal {
     Busy,
     /// Another holds the board and the caller asked not to wait (O_NONBLOCK).
     BusyNow,
+    /// Nobody holds the board, the open file is of a hold that is over.
+    NotHeld,
     /// The name is taken.
     Exists,
     /// There is no such board.
@@ -83,6 +85,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::Busy => "it is held",
             Refusal::BusyNow => "it is held, and the caller does not wait",
+            Refusal::NotHeld => "it was given back, nobody holds it",
             Refusal::Exists => "the name is taken",
             Refusal::Missing => "there is no such board",
             Refusal::Gone => "it changed hands since it was looked up",

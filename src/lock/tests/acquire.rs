@@ -265,6 +265,8 @@ fn a_loser_is_told_of_once_a_hold() {
     let loser = bob();
     for _ in 0..3 {
         assert_eq!(lab.exclusive(&loser, "b"), Err(Refusal::Exists));
+        // opening, then setting the times
+        assert_eq!(lab.touch(&loser, "b"), Err(Refusal::Busy));
     }
     let told = lab.effects();
     let [Effect::Refused { path, held, .. }] = &told[..] else {

@@ -119,8 +119,8 @@ fn an_open_file_writes_no_more_once_its_hold_has_ended() {
     let mut lab = Lab::new();
     let handle = lab.create(&alice(), "b", WRITE).unwrap();
     lab.rm(&alice(), "b").unwrap();
-    assert_eq!(write(&mut lab, handle, b"x"), Err(Refusal::Busy));
-    assert_eq!(lab.ftruncate(&alice(), handle, 0), Err(Refusal::Busy));
+    assert_eq!(write(&mut lab, handle, b"x"), Err(Refusal::NotHeld));
+    assert_eq!(lab.ftruncate(&alice(), handle, 0), Err(Refusal::NotHeld));
     // another's hold, of the same inode
     lab.touch(&bob(), "b").unwrap();
     assert_eq!(lab.table.opened(handle), Some(lab.ino("b")));
