@@ -29,9 +29,9 @@ use crate::watch::{Event, Watch};
 /// fails, which the bare directory below would not see to.
 pub fn serve(plan: &MountPlan) -> Result<(), String> {
     check_proc()?;
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     // Before any other thread is started: they are to leave signals alone.
-    let watch = Watch::new().map_err(|e| format!("cannot set up waiting: {e}"))?;
+    let watch = Watch::new(descriptors).map_err(|e| format!("cannot set up waiting: {e}"))?;
     let mut prepared = mount::prepare(&plan.dir, plan.over).map_err(|e| e.to_string())?;
     let found = std::mem::take(&mut prepared.found);
     let service = Arc::new(Service::new(
@@ -57,19 +57,35 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
         format!("cannot start a thread: {e}")
     })?;
     announce(&mounted);
-    let outcome = attend(&service, &mounted);
-    if outcome.is_ok() && session.is_finished() {
-        return match session.join() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("serving {} failed: {error}", shown(&mounted.dir))),
-            Err(_) => Err(format!("serving {} broke down", shown(&mounted.dir))),
-        };
+    match attend(&service, &mounted)? {
+        Ending::Asked => Ok(()),
+        Ending::Session => {
+            let dir = shown(&mounted.dir);
+            match session.join() {
+                Ok(Ok(())) if mounted.is_mounted() => {
+                    Err(format!("the connection of {dir} was aborted"))
+                }
+                Ok(Ok(())) => {
+                    log::info!("{dir} is unmounted");
+                    Ok(())
+                }
+                Ok(Err(error)) => Err(format!("serving {dir} failed: {error}")),
+                Err(_) => Err(format!("serving {dir} broke down")),
+            }
+        }
     }
-    outcome
+}
+
+/// How serving ended.
+enum Ending {
+    /// By a signal; it is unmounted.
+    Asked,
+    /// No request can come any more.
+    Session,
 }
 
 /// Attends to what happens besides requests, until the end.
-fn attend(service: &Service, mounted: &Mounted) -> Result<(), String> {
+fn attend(service: &Service, mounted: &Mounted) -> Result<Ending, String> {
     loop {
         let events = service
             .watch()
@@ -81,14 +97,13 @@ fn attend(service: &Service, mounted: &Mounted) -> Result<(), String> {
                 Event::Time => service.time(),
                 Event::Stop(signal) => {
                     log::info!("{signal}: no longer serving {}", shown(&mounted.dir));
-                    return mounted
+                    mounted
                         .unmount()
-                        .map_err(|e| format!("cannot unmount {}: {e}", shown(&mounted.dir)));
-                }
-                Event::Unmounted => {
+                        .map_err(|e| format!("cannot unmount {}: {e}", shown(&mounted.dir)))?;
                     log::info!("{} is unmounted", shown(&mounted.dir));
-                    return Ok(());
+                    return Ok(Ending::Asked);
                 }
+                Event::Unmounted => return Ok(Ending::Session),
             }
         }
     }
@@ -174,13 +189,15 @@ fn check_proc() -> Result<(), String> {
     }
 }
 
-/// Each process that holds a board costs a descriptor.
-fn raise_descriptor_limit() {
+/// Each process that holds a board costs a descriptor. How many there can be.
+fn raise_descriptor_limit() -> usize {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         log::warn!("cannot raise the limit on descriptors, one for each holder: {error}");
     }
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 fn shown(path: &Path) -> String {

@@ -58,7 +58,7 @@ fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
     let who = who(held, names);
     match end {
         End::Unlinked { program, user } => {
-            let by = names.of(user.uid);
+            let by = printable(names.of(user.uid).as_bytes());
             let with = if program.is_empty() { "?" } else { program };
             log::info!("{path}: released after {after} with {with} by {by}; had been {who}");
         }
@@ -92,8 +92,23 @@ pub fn written_pid_ignored(path: &[u8], sender: Sender, names: &mut UserNames, n
 fn board(path: &[u8]) -> String {
     match path {
         [] => ".".to_owned(),
-        path => printable(path),
+        path => quoted(printable(path), |c| "._/@+-=,%\\{}".contains(c)),
     }
+}
+
+/// Text from outside in a line of ours: in quotes if it has anything by which
+/// it could pass for a part of the line.
+fn quoted(text: String, plain: impl Fn(char) -> bool) -> String {
+    if text.chars().all(|c| c.is_alphanumeric() || plain(c)) {
+        text
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    }
+}
+
+/// A command line, where it stands in parentheses.
+fn command(text: &str) -> String {
+    quoted(text.to_owned(), |c| !"()\"".contains(c))
 }
 
 fn sending(sender: Sender, names: &mut UserNames) -> String {
@@ -107,7 +122,7 @@ fn sending(sender: Sender, names: &mut UserNames) -> String {
 fn who(held: &Held, names: &mut UserNames) -> String {
     let user = printable(names.of(held.user.uid).as_bytes());
     match held.holder {
-        Some(holder) => format!("{user}, pid {} ({})", holder.pid, held.command),
+        Some(holder) => format!("{user}, pid {} ({})", holder.pid, command(&held.command)),
         None => format!("{user}, detached"),
     }
 }
@@ -118,7 +133,9 @@ fn asking(caller: &Caller, names: &mut UserNames) -> String {
         (Standing::Process(candidate), _) => match candidate.holder() {
             Some(holder) => format!(
                 "{user}, pid {} ({}), via {}",
-                holder.pid, candidate.command, candidate.via
+                holder.pid,
+                command(&candidate.command),
+                candidate.via
             ),
             None => user,
         },

@@ -24,6 +24,10 @@ const BOOT: u64 = 2;
 const WALL: u64 = 3;
 const FIRST_PROCESS: u64 = 4;
 
+/// Descriptors that are not spent on holders: a walk up from a caller takes a
+/// few.
+const RESERVE: usize = 128;
+
 /// How many events one wait takes.
 const BATCH: usize = 64;
 
@@ -53,6 +57,9 @@ pub struct Watch {
     ended: EventFd,
     boot: TimerFd,
     wall: TimerFd,
+    /// How many processes are watched at most: some descriptors are left, so
+    /// that a holder can always give back.
+    most: usize,
     deadlines: Mutex<(Option<BootTime>, Option<Timestamp>)>,
     processes: Mutex<Processes>,
 }
@@ -65,12 +72,12 @@ struct Processes {
 }
 
 impl Watch {
-    /// Makes it. SIGTERM, SIGINT and SIGHUP are blocked in the calling thread
+    /// Makes it, for a process that can have so many descriptors. SIGTERM, SIGINT and SIGHUP are blocked in the calling thread
     /// and in those that it starts from now on, and arrive as events.
     ///
     /// # Errors
     /// When the kernel gives no epoll, signalfd, eventfd or timerfd.
-    pub fn new() -> io::Result<Watch> {
+    pub fn new(descriptors: usize) -> io::Result<Watch> {
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTERM);
         stop.add(Signal::SIGINT);
@@ -82,6 +89,7 @@ impl Watch {
             ended: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             boot: timer(ClockId::CLOCK_BOOTTIME)?,
             wall: timer(ClockId::CLOCK_REALTIME)?,
+            most: descriptors.saturating_sub(RESERVE.min(descriptors / 4)),
             deadlines: Mutex::new((None, None)),
             processes: Mutex::new(Processes {
                 last: FIRST_PROCESS,
@@ -106,6 +114,9 @@ impl Watch {
     /// When the kernel does not take it: the caller must not rely on it then.
     pub fn add(&self, process: ProcessId, pidfd: OwnedFd) -> io::Result<()> {
         let mut processes = self.processes.lock();
+        if processes.by_id.len() >= self.most {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         processes.last += 1;
         let key = processes.last;
         self.add_source(&pidfd, key)?;
@@ -123,6 +134,11 @@ impl Watch {
         if let Some((key, _)) = processes.by_id.remove(&process) {
             processes.by_key.remove(&key);
         }
+    }
+
+    /// Whether a process is watched.
+    pub fn is_watched(&self, process: ProcessId) -> bool {
+        self.processes.lock().by_id.contains_key(&process)
     }
 
     /// Looks once whether a watched process has ended. One that is not watched

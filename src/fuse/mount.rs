@@ -88,6 +88,15 @@ pub fn mount(
 }
 
 impl Mounted {
+    /// Whether it still is; also when that cannot be found out.
+    pub fn is_mounted(&self) -> bool {
+        mountinfo::read().map_or(true, |mounts| {
+            mounts
+                .iter()
+                .any(|e| (e.id, &e.device) == (self.entry.id, &self.entry.device))
+        })
+    }
+
     /// Unmounts: at once if nobody uses the directory, else so that it is gone
     /// from view and ends with its last user. Does nothing if it is unmounted
     /// already, and leaves alone what was mounted over it.

@@ -104,8 +104,10 @@ fn moment(value: &[u8], now: Timestamp) -> Option<Option<i64>> {
         return Some(None);
     }
     let secs = if let Some(span) = text.strip_prefix('+') {
-        let span: SignedDuration = span.parse().ok()?;
-        now.secs.checked_add(span.as_secs())?
+        let span: SignedDuration = span.parse().ok().filter(SignedDuration::is_positive)?;
+        // A part of a second counts as one: what is set lies ahead.
+        let whole = span.as_secs() + i64::from(span.subsec_nanos() > 0);
+        now.secs.checked_add(whole)?
     } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()?
     } else {
@@ -128,7 +130,10 @@ mod tests {
         assert_eq!(read(" +90s\n"), Some(Some(1_000_090)));
         assert_eq!(read("0"), Some(None));
         assert_eq!(read(""), Some(None));
+        assert_eq!(read("+1ms"), Some(Some(1_000_001)));
         for bad in [
+            "+-2h",
+            "+0s",
             "tomorrow",
             "-5",
             "+",

@@ -198,7 +198,9 @@ impl Table {
             return;
         };
         let expiry = match (mtime, claim.expiry) {
-            (SetTime::To(moment), _) if is_file && moment > now.wall.plus(AHEAD) => {
+            (SetTime::To(moment), _)
+                if is_file && moment > now.wall.plus(AHEAD) && moment.secs <= LAST_SECOND =>
+            {
                 Some(Expiry::At(moment))
             }
             (SetTime::Now, Some(Expiry::Lease { length, .. })) => Some(Expiry::lease(length, now)),

@@ -21,6 +21,11 @@ pub struct Caller {
     /// The requester and its ancestors, nearest first, as far up as they were
     /// asked for; who is on the holder's side is read from it.
     pub ancestors: Vec<ProcessId>,
+    /// How many of them, from the requester up, are one job: those below the
+    /// leader of its session.
+    pub job: usize,
+    /// The scripts among the job, as far as that was asked for.
+    pub scripts: Vec<ProcessId>,
 }
 
 /// What the rules of "Who is the caller" lead to.
@@ -93,6 +98,11 @@ impl Caller {
                 .any(|passed| *passed == process),
             None => self.requester == Some(process),
         }
+    }
+
+    /// The requester and what is above it in the same job.
+    pub fn job(&self) -> &[ProcessId] {
+        self.ancestors.get(..self.job).unwrap_or(&self.ancestors)
     }
 
     /// The chain by which the caller was found, for status and log.

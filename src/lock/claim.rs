@@ -128,6 +128,8 @@ pub struct Refused(VecDeque<(Refusee, Refusal)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusee {
     Process(ProcessId),
+    /// A script around a program that was refused.
+    Above(ProcessId),
     User(Uid),
 }
 
@@ -139,21 +141,40 @@ impl Refused {
     pub fn add(&mut self, caller: &Caller, refusal: Refusal) -> bool {
         let mut first = false;
         for refusee in refusees(caller) {
-            if self.has(refusee, refusal) {
-                continue;
-            }
-            first = true;
-            if self.0.len() >= REMEMBERED {
-                self.0.pop_front();
-            }
-            self.0.push_back((refusee, refusal));
+            first |= self.push(refusee, refusal);
         }
         first
     }
 
-    /// Whether this caller wanted the board and did not get it.
+    /// Whether this caller, or what it runs or is run by in its job, wanted the
+    /// board and did not get it. Two that only have the same parent are
+    /// strangers.
     pub fn has_defeated(&self, caller: &Caller) -> bool {
-        refusees(caller).any(|refusee| self.has(refusee, Refusal::Busy))
+        let has = |refusee| self.has(refusee, Refusal::Busy);
+        let above = |process: &ProcessId| has(Refusee::Above(*process));
+        let below = |process: &ProcessId| has(Refusee::Process(*process));
+        refusees(caller).any(has)
+            || caller.lineage().iter().any(above)
+            || caller.job().iter().any(below)
+    }
+
+    /// Remembers the scripts that ran a caller that was defeated. What is no
+    /// script may well run the winner too, and look after what it left.
+    pub fn add_scripts(&mut self, caller: &Caller) {
+        for process in &caller.scripts {
+            self.push(Refusee::Above(*process), Refusal::Busy);
+        }
+    }
+
+    fn push(&mut self, refusee: Refusee, refusal: Refusal) -> bool {
+        if self.has(refusee, refusal) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((refusee, refusal));
+        true
     }
 
     /// Whether this was refused before; all defeats are one, as touch(1) is

@@ -14,6 +14,10 @@ pub const NAME_MAX: usize = 255;
 /// system call takes.
 pub const PATH_MAX: usize = 4095;
 
+/// The most directories in each other. Each one makes everything about the
+/// boards below it slower, for everybody.
+pub const DEPTH_MAX: usize = 32;
+
 /// A board's name within its directory.
 pub type Name = Box<[u8]>;
 

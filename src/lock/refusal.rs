@@ -104,7 +104,9 @@ impl fmt::Display for Refusal {
             Refusal::LinkedTo => "a symbolic link that points to this name stands",
             Refusal::TargetPath => "a symbolic link may only name what would lie beside it",
             Refusal::BadName => "the name has control characters",
-            Refusal::LongName => "the name is longer than 255 bytes",
+            Refusal::LongName => {
+                "the name is longer than 255 bytes, or its path too long or too deep"
+            }
             Refusal::UserFull => "the user has as many boards as one may have (--max-per-user)",
             Refusal::TableFull => "there are as many boards as there may be (--max-boards)",
             Refusal::TooLarge => "a board keeps 4096 bytes",

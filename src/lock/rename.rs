@@ -3,9 +3,9 @@
 use super::caller::Caller;
 use super::effect::{End, Held};
 use super::ids::Ino;
-use super::node::{Directory, Name, PATH_MAX, check_name};
+use super::node::{DEPTH_MAX, Directory, Name, PATH_MAX, check_name};
 use super::refusal::Refusal;
-use super::table::Table;
+use super::table::{Table, depth};
 use super::time::Now;
 
 /// The kinds of renameat2(2).
@@ -93,10 +93,12 @@ impl Table {
         (old_dir, old_name): (Ino, &[u8]),
         (new_dir, new_name): (Ino, &[u8]),
     ) -> Result<(), Refusal> {
-        let old = self.path_of(old_dir, old_name).len();
-        let new = self.path_of(new_dir, new_name).len();
+        let old = self.path_of(old_dir, old_name);
+        let new = self.path_of(new_dir, new_name);
         let too_long = |(dir, name, _): &(Ino, Name, Ino)| {
-            self.path_of(*dir, name).len().saturating_sub(old) + new > PATH_MAX
+            let path = self.path_of(*dir, name);
+            path.len().saturating_sub(old.len()) + new.len() > PATH_MAX
+                || depth(&path).saturating_sub(depth(&old)) + depth(&new) > DEPTH_MAX
         };
         if inside.iter().any(too_long) {
             return Err(Refusal::LongName);

@@ -7,7 +7,7 @@ use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
 use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User};
-use super::node::{Body, Directory, NAME_MAX, Name, Node, PATH_MAX};
+use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
 use super::refusal::Refusal;
@@ -32,6 +32,8 @@ pub struct Table {
     /// Free inodes that are still open, by the names they had.
     pub(super) former: HashMap<(Ino, Name), Ino>,
     effects: Vec<Effect>,
+    /// Where a caller was defeated for the first time, not asked for yet.
+    defeat: Option<Ino>,
     pub(super) last_ino: u64,
     last_handle: u64,
     last_token: u64,
@@ -65,6 +67,7 @@ impl Table {
             boards: 0,
             former: HashMap::new(),
             effects: Vec::new(),
+            defeat: None,
             last_ino: Ino::ROOT.0,
             last_handle: 0,
             last_token: 0,
@@ -168,7 +171,8 @@ impl Table {
     /// Refuses paths longer than any call could name at once: they would only
     /// make everything about the board slow.
     pub(super) fn may_be_called(&self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {
-        if self.path_of(dir, name).len() > PATH_MAX {
+        let path = self.path_of(dir, name);
+        if path.len() > PATH_MAX || depth(&path) > DEPTH_MAX {
             return Err(Refusal::LongName);
         }
         Ok(())
@@ -212,6 +216,9 @@ impl Table {
                 return refusal;
             }
             held = Some(Held::new(path.clone(), claim));
+            if refusal.is_defeat() {
+                self.defeat = Some(ino);
+            }
         }
         self.effect(Effect::Refused {
             path,
@@ -220,6 +227,24 @@ impl Table {
             held,
         });
         refusal
+    }
+
+    /// Where a caller was defeated since this was asked last, for the first
+    /// time during that hold: its scripts are to be told by
+    /// [`Table::remember_scripts`].
+    pub fn take_defeat(&mut self) -> Option<Ino> {
+        self.defeat.take()
+    }
+
+    /// Remembers the scripts around a caller that was defeated at a board: they
+    /// release it no more than the program that lost.
+    pub fn remember_scripts(&mut self, ino: Ino, caller: &Caller) {
+        if let Some(claim) = self.claim_mut(ino)
+            && !claim.on_side(caller)
+            && claim.refused.has_defeated(caller)
+        {
+            claim.refused.add_scripts(caller);
+        }
     }
 
     /// Refuses the caller a name that nobody has.
@@ -246,4 +271,9 @@ impl Table {
             .as_ref()
             .map_or(node.last.1, |claim| claim.since.wall)
     }
+}
+
+/// How many directories a path is below the lock directory.
+pub(super) fn depth(path: &[u8]) -> usize {
+    path.iter().filter(|byte| **byte == b'/').count()
 }

@@ -12,8 +12,12 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::lock::ids::{Gid, Pid, StartTime, Uid, User};
 
-/// A command line is read no further; the kernel's own limit is of that size.
-const CMDLINE_LIMIT: u64 = 4 << 20;
+/// A file of /proc is read no further.
+const LIMIT: u64 = 128 << 10;
+
+/// A command line has no more words for us: whoever stuffs one that much plays
+/// with our memory.
+const WORDS: usize = 4096;
 
 /// Where processes are read from.
 #[derive(Debug)]
@@ -83,20 +87,22 @@ impl Proc {
     /// None when there is no such process, or none that may be read.
     pub(super) fn status(&self, pid: Pid) -> io::Result<Option<Status>> {
         Ok(self
-            .read(pid, "status", CMDLINE_LIMIT)?
+            .read(pid, "status", LIMIT)?
             .and_then(|text| parse_status(&text)))
     }
 
-    /// Its words; none for a kernel thread and a dead leader.
+    /// Its words, the first of them; none for a kernel thread and a dead leader.
     pub(super) fn cmdline(&self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
-        let text = self
-            .read(pid, "cmdline", CMDLINE_LIMIT)?
-            .unwrap_or_default();
+        let text = self.read(pid, "cmdline", LIMIT)?.unwrap_or_default();
         let text = text.strip_suffix(b"\0").unwrap_or(&text);
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+        Ok(text
+            .split(|&byte| byte == 0)
+            .take(WORDS)
+            .map(<[u8]>::to_vec)
+            .collect())
     }
 
     /// The path of its program; none where that is not for us to see.

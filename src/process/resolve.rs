@@ -15,6 +15,8 @@ use crate::lock::ids::{Pid, ProcessId, User};
 const TRIES: usize = 8;
 /// No sane tree is deeper; who is further below is not on the holder's side.
 const DEPTH: usize = 4096;
+/// How far above a caller the script around it is looked for.
+const AROUND: usize = 3;
 /// A chain is shown no longer.
 const CHAIN: usize = 200;
 
@@ -37,6 +39,8 @@ pub enum Reach {
     Holder,
     /// Up to pid 1.
     Root,
+    /// A few further than to the holder, and which of them all are scripts.
+    Scripts,
 }
 
 /// Finds the process that holds.
@@ -81,6 +85,8 @@ impl Resolver {
             user,
             standing: Standing::Unseen,
             ancestors: Vec::new(),
+            job: 0,
+            scripts: Vec::new(),
         };
         let Some(tid) = tid else {
             return Ok((caller, Vec::new()));
@@ -96,7 +102,7 @@ impl Resolver {
             let Some(mut walk) = self.walker().walk(start, Start::Request)? else {
                 continue;
             };
-            if reach == Reach::Root && !self.to_the_top(&mut walk)? {
+            if !self.go_on(&mut walk, reach)? {
                 continue;
             }
             let Some((standing, pins)) = self.standing_of(&mut walk, Some(user))? else {
@@ -104,6 +110,15 @@ impl Resolver {
             };
             caller.standing = standing;
             caller.ancestors = walk.path.iter().map(|node| node.id).collect();
+            let in_job = |node: &&Node| !node.leads_session() && node.id.pid.get() != 1;
+            caller.job = walk.path.iter().take_while(in_job).count();
+            if reach == Reach::Scripts {
+                for node in walk.path.iter().take(caller.job) {
+                    if node.program(&self.proc, &self.lists)?.shell {
+                        caller.scripts.push(node.id);
+                    }
+                }
+            }
             return Ok((caller, pins));
         }
         Ok((caller, Vec::new()))
@@ -153,11 +168,16 @@ impl Resolver {
         }))
     }
 
-    /// Goes on to pid 1. False: try again.
-    fn to_the_top(&self, walk: &mut Walk) -> io::Result<bool> {
-        while let Some(last) = walk.path.last() {
+    /// Goes on as far as is wanted. False: try again.
+    fn go_on(&self, walk: &mut Walk, reach: Reach) -> io::Result<bool> {
+        let most = match reach {
+            Reach::Holder => walk.path.len(),
+            Reach::Scripts => walk.path.len() + AROUND,
+            Reach::Root => DEPTH,
+        };
+        while let Some(last) = walk.path.last().filter(|_| walk.path.len() < most) {
             match self.walker().above(last, false)? {
-                Above::Process(node) if walk.path.len() < DEPTH => walk.path.push(*node),
+                Above::Process(node) => walk.path.push(*node),
                 Above::Changed => return Ok(false),
                 _ => break,
             }

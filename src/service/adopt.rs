@@ -47,7 +47,7 @@ impl Service {
             None => (Named::Detached, Vec::new()),
         };
         let content = content.get(..CONTENT_MAX).unwrap_or(content);
-        self.act(pins, |desk| {
+        self.act_with(pins, |desk| {
             Ok(desk.table.adopt(&desk.now, name, content, user, named)?)
         })
     }

@@ -20,7 +20,7 @@ impl Service {
         offset: u64,
         data: &[u8],
     ) -> Result<(), Failure> {
-        let kept = self.act(Vec::new(), |desk| {
+        let kept = self.act(|desk| {
             if let Some(ino) = desk.table.opened(handle) {
                 desk.settle(ino);
             }
@@ -31,10 +31,10 @@ impl Service {
             Err(refusal) => {
                 // Only a refusal needs to know who writes.
                 let (caller, pins) = self.caller(sender, Reach::Root)?;
-                self.act(pins, |desk| {
+                return self.act_for(sender, pins, |desk| {
                     desk.table.refuse_write(&caller, handle, refusal);
+                    Err(refusal.into())
                 });
-                return Err(refusal.into());
             }
         };
         let number = match kept.written {
@@ -43,16 +43,15 @@ impl Service {
             Written::Nothing | Written::Note => return Ok(()),
         };
         let Some(number) = number else {
-            self.name(&kept, Named::Detached, Vec::new());
-            return Ok(());
+            return self.name(&kept, Named::Detached, Vec::new());
         };
         let found = match sender.thread {
             Some(writer) => self.resolver.written(writer, number)?,
             None => None,
         };
         match found {
-            Some((candidate, pins)) => self.name(&kept, Named::Process(candidate), pins),
-            None => self.act(Vec::new(), |desk| {
+            Some((candidate, pins)) => self.name(&kept, Named::Process(candidate), pins)?,
+            None => self.act(|desk| {
                 let path = desk.table.path(kept.ino);
                 report::written_pid_ignored(&path, sender, desk.names, number);
             }),
@@ -60,15 +59,18 @@ impl Service {
         Ok(())
     }
 
-    fn name(&self, kept: &Kept, named: Named, pins: Vec<Pin>) {
-        self.act(pins, |desk| desk.table.name(&desk.now, kept, named));
+    fn name(&self, kept: &Kept, named: Named, pins: Vec<Pin>) -> Result<(), Failure> {
+        self.act_with(pins, |desk| {
+            desk.table.name(&desk.now, kept, named);
+            Ok(())
+        })
     }
 
     /// Reads through an open file: what was written or, if nothing was, the
     /// status. A read from the start shows the state of that moment, those
     /// after it the same.
     pub fn read(&self, handle: Handle, offset: u64, size: usize) -> Vec<u8> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             if desk.table.wants_snapshot(handle, offset)
                 && let Some(ino) = desk.table.opened(handle)
             {
@@ -85,7 +87,7 @@ impl Service {
 
     /// The target of a symbolic link.
     pub fn target(&self, ino: Ino) -> Result<Vec<u8>, Failure> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             desk.settle(ino);
             Ok(desk.table.target(ino)?.to_vec())
         })
@@ -93,7 +95,7 @@ impl Service {
 
     /// What is to be told of a board, with the name of its user.
     pub fn status(&self, ino: Ino) -> Result<(Status, String), Failure> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             desk.settle(ino);
             desk.table.node(ino)?;
             let status = desk.table.status(ino, &desk.now);
@@ -114,7 +116,7 @@ impl Service {
         there: Option<bool>,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             Ok(desk.table.set_note(&caller, ino, note, there)?)
         })
@@ -129,7 +131,7 @@ impl Service {
         when: impl FnOnce(Timestamp) -> Option<Option<i64>>,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             let expires = when(desk.now.wall).ok_or(Refusal::BadValue)?;
             Ok(desk

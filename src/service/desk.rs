@@ -70,11 +70,41 @@ impl Desk<'_> {
         status.render(holder)
     }
 
+    /// Watches the processes of `pins`; says which were not watched before.
+    ///
+    /// # Errors
+    /// When one cannot be watched; then none is.
+    pub fn watch_all(&mut self, pins: Vec<Pin>) -> io::Result<Vec<ProcessId>> {
+        let mut fresh = Vec::new();
+        for Pin { process, fd } in pins {
+            if self.watch.is_watched(process) {
+                // A pid that is used again within the clock tick in which its
+                // last process started would be taken for that process.
+                if !self.watch.has_ended(process) {
+                    continue;
+                }
+                self.table.died(process, &self.now);
+                self.carry_out();
+                self.watch.remove(process);
+            }
+            let added = match fd {
+                Some(pidfd) => self.watch.add(process, pidfd),
+                None => Err(io::ErrorKind::NotFound.into()),
+            };
+            if let Err(error) = added {
+                for process in fresh {
+                    self.watch.remove(process);
+                }
+                return Err(error);
+            }
+            fresh.push(process);
+        }
+        Ok(fresh)
+    }
+
     /// Does what the table decided, until it has nothing more to say: a
-    /// process that cannot be watched counts as ended, which frees boards.
-    pub fn carry_out(&mut self, pins: Vec<Pin>) {
-        let mut pins: HashMap<ProcessId, Pin> =
-            pins.into_iter().map(|pin| (pin.process, pin)).collect();
+    /// process that is not watched counts as ended, which frees boards.
+    pub fn carry_out(&mut self) {
         loop {
             let effects = self.table.take_effects();
             if effects.is_empty() {
@@ -82,16 +112,10 @@ impl Desk<'_> {
             }
             for effect in effects {
                 match effect {
+                    Effect::Watch(process) if self.watch.is_watched(process) => {}
                     Effect::Watch(process) => {
-                        let pidfd = pins.remove(&process).and_then(|pin| pin.fd);
-                        let watched = match pidfd {
-                            Some(pidfd) => self.watch.add(process, pidfd),
-                            None => Err(io::ErrorKind::NotFound.into()),
-                        };
-                        if let Err(error) = watched {
-                            log::error!("cannot watch process {}: {error}", process.pid);
-                            self.table.died(process, &self.now);
-                        }
+                        log::error!("process {} is not watched and counts as ended", process.pid);
+                        self.table.died(process, &self.now);
                     }
                     Effect::Unwatch(process) => self.watch.remove(process),
                     other => report::effect(&other, self.names),

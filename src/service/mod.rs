@@ -58,9 +58,8 @@ impl Service {
         &self.watch
     }
 
-    /// Runs one event on the table and carries out what it decided. `pins`
-    /// are the pidfds of the processes that a claim may come to hang on.
-    fn act<T>(&self, pins: Vec<Pin>, event: impl FnOnce(&mut Desk<'_>) -> T) -> T {
+    /// Runs one event on the table and carries out what it decided.
+    fn act<T>(&self, event: impl FnOnce(&mut Desk<'_>) -> T) -> T {
         let mut state = self.state.lock();
         let State { table, names } = &mut *state;
         let now = clock::now();
@@ -71,28 +70,66 @@ impl Service {
             watch: &self.watch,
             now,
         };
-        // A pid that is used again within the clock tick in which its last
-        // process started would otherwise be taken for that process.
-        for pin in &pins {
-            if desk.table.hangs_on(pin.process) && self.watch.has_ended(pin.process) {
-                desk.table.died(pin.process, &desk.now);
-            }
-        }
         let answer = event(&mut desk);
-        desk.carry_out(pins);
+        desk.carry_out();
+        answer
+    }
+
+    /// The same for an event by which a claim may come to hang on the
+    /// processes of `pins`. They are watched before: no success is told for
+    /// what nobody would see the end of.
+    fn act_with<T>(
+        &self,
+        pins: Vec<Pin>,
+        event: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.act(|desk| {
+            // What time has ended is let go first, or a process that is let go
+            // and taken up again by one event would end up unwatched.
+            desk.carry_out();
+            let fresh = desk.watch_all(pins)?;
+            let answer = event(desk);
+            desk.carry_out();
+            for process in fresh {
+                if !desk.table.hangs_on(process) {
+                    desk.watch.remove(process);
+                }
+            }
+            answer
+        })
+    }
+
+    /// The same for a caller, who may be refused a board by it.
+    fn act_for<T>(
+        &self,
+        sender: Sender,
+        pins: Vec<Pin>,
+        event: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut defeat = None;
+        let answer = self.act_with(pins, |desk| {
+            let answer = event(desk);
+            defeat = desk.table.take_defeat();
+            answer
+        });
+        if let Some(ino) = defeat {
+            // Only who was refused needs to be known with its scripts.
+            let (caller, _) = self.caller(sender, Reach::Scripts)?;
+            self.act(|desk| desk.table.remember_scripts(ino, &caller));
+        }
         answer
     }
 
     /// A watched process has ended.
     pub fn died(&self, process: ProcessId) {
-        self.act(Vec::new(), |desk| desk.table.died(process, &desk.now));
+        self.act(|desk| desk.table.died(process, &desk.now));
         self.watch.remove(process);
     }
 
     /// A deadline has come: what `act` does at every event is all there is to
     /// do.
     pub fn time(&self) {
-        self.act(Vec::new(), |_| ());
+        self.act(|_| ());
     }
 
     fn caller(&self, sender: Sender, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
@@ -111,7 +148,7 @@ impl Service {
 
     /// The inode of a name and what it shows.
     pub fn lookup(&self, (dir, name): At<'_>) -> Result<Attributes, Failure> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             let ino = desk.settled(dir, name)?.ok_or(Refusal::Missing)?;
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
@@ -119,7 +156,7 @@ impl Service {
 
     /// What an inode shows.
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, Failure> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             desk.settle(ino);
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
@@ -135,7 +172,7 @@ impl Service {
         open: Option<OpenMode>,
     ) -> Result<(Attributes, Option<Handle>), Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
             let (ino, handle) =
@@ -158,7 +195,7 @@ impl Service {
         } else {
             (reader(sender.user), Vec::new())
         };
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             Ok(desk.table.open(&caller, ino, mode)?)
         })
@@ -171,7 +208,7 @@ impl Service {
         } else {
             self.caller(sender, Reach::Root)?
         };
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             Ok(desk.table.open_directory(&caller, ino, listing)?)
         })
@@ -179,13 +216,13 @@ impl Service {
 
     /// The last descriptor of an open file was closed.
     pub fn close(&self, handle: Handle) {
-        self.act(Vec::new(), |desk| desk.table.close(handle));
+        self.act(|desk| desk.table.close(handle));
     }
 
     /// The entries of a directory from `place` on, at most `most`, and the
     /// inode above it.
     pub fn list(&self, dir: Ino, place: u64, most: usize) -> Result<(Ino, Listing), Failure> {
-        self.act(Vec::new(), |desk| {
+        self.act(|desk| {
             if place == 0 {
                 for process in self.watch.ended_by_now() {
                     desk.table.died(process, &desk.now);
@@ -215,7 +252,7 @@ impl Service {
         (dir, name): At<'_>,
     ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             desk.settle(dir);
             desk.settled(dir, name)?;
@@ -233,7 +270,7 @@ impl Service {
         kind: RenameKind,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(to.0))?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settled(from.0, from.1)?;
             desk.settle(to.0);
             desk.settled(to.0, to.1)?;
@@ -249,7 +286,7 @@ impl Service {
         directory: bool,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settled(dir, name)?;
             Ok(desk
                 .table
@@ -266,7 +303,7 @@ impl Service {
         change: &Change,
     ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
-        self.act(pins, |desk| {
+        self.act_for(sender, pins, |desk| {
             desk.settle(ino);
             desk.table.change(&desk.now, &caller, ino, handle, change)?;
             Ok(desk.table.attributes(ino, &desk.now)?)
@@ -288,5 +325,7 @@ fn reader(user: User) -> Caller {
         user,
         standing: Standing::Unseen,
         ancestors: Vec::new(),
+        job: 0,
+        scripts: Vec::new(),
     }
 }

@@ -297,6 +297,8 @@ impl Asks {
                 Kind::Unseen => Standing::Unseen,
             },
             ancestors: self.above.clone(),
+            job: 0,
+            scripts: Vec::new(),
         }
     }
 }

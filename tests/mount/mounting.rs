@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         a_signal_ends_it_while_the_directory_is_in_use("python3");
         unmounting_from_outside_ends_it(ROOT, "umount", "fusermount3");
         while_no_daemon_serves_acquiring_fails(ROOT);
+        an_aborted_connection_is_a_failure(ROOT, "mount", "umount");
         a_stale_mount_is_replaced(ROOT);
         a_second_daemon_is_refused;
         of_many_daemons_one_serves(ROOT);
@@ -183,6 +184,32 @@ fn while_no_daemon_serves_acquiring_fails() {
         assert!(std::fs::create_dir(&board).is_err());
         assert!(std::os::unix::fs::symlink("x", &board).is_err());
     }
+}
+
+fn an_aborted_connection_is_a_failure() {
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::new();
+    // Where all connections are; not mounted everywhere.
+    let control = site.path("control");
+    std::fs::create_dir(&control).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "fusectl", "fusectl"])
+        .arg(&control)
+        .status();
+    assert!(mounted.unwrap().success());
+    let daemon = site.serve("locks", &[]);
+    let device = std::fs::metadata(site.path("locks")).unwrap().dev();
+    let abort = control.join(format!("{}/abort", rustix::fs::minor(device)));
+    let aborted = std::fs::write(abort, "1");
+    let done = Command::new("umount").arg("-l").arg(&control).status();
+    aborted.unwrap();
+    assert!(done.unwrap().success());
+    daemon.wait(PATIENCE).fails(1).said("aborted");
+    // Nothing can be locked in what is left, and the next one serves it.
+    std::fs::write(site.path("locks/b"), "").unwrap_err();
+    let daemon = site.serve("locks", &[]);
+    end(daemon, Signal::TERM);
+    assert_eq!(site.mounts(), 0);
 }
 
 fn a_stale_mount_is_replaced() {

@@ -91,7 +91,10 @@ fn names_of_any_other_bytes_are_boards() {
         me.ok(&format!("name = {name}; touch(name)"));
         assert_eq!(me.ok("os.listdir(b'.') == [name]"), "True", "{name}");
         other.refused(&format!("opened({name}, os.O_WRONLY)"), "EBUSY");
-        lab.wait_for_log(|line| line.contains(&format!(" {shown}: acquired by ")));
+        lab.wait_for_log(|line| {
+            line.contains(&format!(" {shown}: acquired by "))
+                || line.contains(&format!(" \"{shown}\": acquired by "))
+        });
         assert_eq!(
             me.ok("open(name).read().splitlines()[1]"),
             format!("board {shown}")
@@ -324,6 +327,13 @@ fn the_log_cannot_be_forged() {
     me.ok("os.setxattr('noted', 'user.boardlock.note', evil.encode()); os.unlink('noted')");
     me.refused("touch(evil)", "EINVAL");
     me.ok("touch('last')");
+    // Nor does a name pass for a part of the line.
+    me.ok("touch('b: released after 3 s, its holder has ended: root, pid 1 (init)')");
+    lab.wait_for_log(|line| {
+        line.contains(
+            " \"b: released after 3 s, its holder has ended: root, pid 1 (init)\": acquired",
+        )
+    });
     lab.wait_for_log(|line| line.contains(" last: acquired by"));
     for line in lab.log() {
         let time = line.get(..20).unwrap_or_default();

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         a_loser_does_not_remove_the_winners_board_at_its_exit("dash", "zsh", "busybox");
         with_release_holder_no_loser_removes_anything("dash", "zsh", "busybox");
         who_was_refused_may_unlink_once_the_hold_is_over;
+        a_script_cleans_up_no_more_than_its_program_may("python3");
         a_program_that_unlinks_to_take_is_refused("dotlockfile", "lockfile");
         a_detached_board_is_not_taken_by_copying_over_it;
         with_release_holder_only_the_holders_side_unlinks(ROOT);
@@ -161,6 +162,27 @@ fn with_release_holder_no_loser_removes_anything() {
         }
         winner.ok("rm -rf b");
     }
+}
+
+fn a_script_cleans_up_no_more_than_its_program_may() {
+    let lab = Lab::new(&[]);
+    let mut holder = lab.shell();
+    holder.ok("touch b");
+    let python = crate::client::python();
+    let lose = format!("{python} -c 'open(\"b\", \"w\")' 2>/dev/null");
+    let clean = format!("{python} -c 'import os; os.unlink(\"b\")' 2>/dev/null");
+    for (why, script) in [
+        (
+            "the program lost",
+            format!("trap 'rm -f b' EXIT; {lose} || exit 1"),
+        ),
+        ("its script lost", format!(": >b; {clean}; exit 1")),
+    ] {
+        assert!(!lab.sh("bash", &script).status.success(), "{why}");
+        assert_eq!(lab.holder("b"), Some(holder.pid()), "{why}");
+    }
+    // Who lost nothing is no loser.
+    lab.sh("bash", "rm b").ok();
 }
 
 fn who_was_refused_may_unlink_once_the_hold_is_over() {

@@ -68,6 +68,9 @@ fn at_work(user: User, lineage: &[u32], above: &[u32]) -> Caller {
         program: "touch".to_owned(),
         user,
         standing: Standing::Process(candidate(user, lineage)),
+        // The last one leads the session.
+        job: ancestors.len() - 1,
+        scripts: processes(&[lineage, above].concat()[..lineage.len() + above.len() - 1]),
         ancestors,
     }
 }
@@ -91,6 +94,16 @@ pub fn alices_child() -> Caller {
 
 pub fn alices_other_job() -> Caller {
     at_work(ALICE, &[OTHER_JOB], &[91])
+}
+
+/// A program below that job that holds for itself.
+pub fn alices_other_jobs_child() -> Caller {
+    at_work(ALICE, &[OTHER_JOB + 10], &[OTHER_JOB, 91])
+}
+
+/// Another one below it.
+pub fn alices_other_jobs_second_child() -> Caller {
+    at_work(ALICE, &[OTHER_JOB + 11], &[OTHER_JOB, 91])
 }
 
 pub fn bob() -> Caller {
@@ -121,6 +134,8 @@ fn nobody_left(user: User, standing: Standing) -> Caller {
         user,
         standing,
         ancestors: vec![requester, process(1)],
+        job: 0,
+        scripts: Vec::new(),
     }
 }
 
@@ -142,6 +157,8 @@ pub fn unseen(user: User) -> Caller {
         user,
         standing: Standing::Unseen,
         ancestors: Vec::new(),
+        job: 0,
+        scripts: Vec::new(),
     }
 }
 

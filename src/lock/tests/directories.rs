@@ -139,23 +139,6 @@ fn a_board_older_than_its_directory_goes_with_it_too() {
 }
 
 #[test]
-fn deep_directories_go_at_once_on_a_small_stack() {
-    let nest = || {
-        let mut lab = Lab::new();
-        let mut dir = Ino::ROOT;
-        for _ in 0..1000 {
-            let (at, make) = ((dir, &b"d"[..]), Make::Directory);
-            let made = lab.table.make(&lab.now, &alice(), at, make, true, None);
-            dir = made.unwrap().0;
-        }
-        lab.died(SCRIPT);
-        assert_eq!(lab.table.boards(), 0);
-    };
-    let small = std::thread::Builder::new().stack_size(256 * 1024);
-    small.spawn(nest).unwrap().join().unwrap();
-}
-
-#[test]
 fn a_name_in_a_directory_that_is_no_more_walks_again() {
     let mut lab = held();
     let dir = lab.ino("d");

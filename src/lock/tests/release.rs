@@ -337,3 +337,40 @@ fn who_was_refused_a_write_does_not_release() {
         Err(Refusal::RefusedBefore)
     );
 }
+
+#[test]
+fn a_program_that_lost_and_the_script_around_it_are_one_loser() {
+    let (script, child) = (alices_other_job(), alices_other_jobs_child());
+    let lose = |lab: &mut Lab, who: &Caller| {
+        assert_eq!(lab.touch(who, "b"), Err(Refusal::Busy));
+        let ino = lab.table.take_defeat().unwrap();
+        lab.table.remember_scripts(ino, who);
+        assert_eq!(lab.table.take_defeat(), None);
+    };
+    for (loser, cleaner) in [(&child, &script), (&script, &child)] {
+        let mut lab = held(Options::default());
+        lose(&mut lab, loser);
+        assert_eq!(lab.rm(cleaner, "b"), Err(Refusal::RefusedBefore));
+    }
+    // Two that only have a parent in common are strangers.
+    let mut lab = held(Options::default());
+    lose(&mut lab, &child);
+    assert_eq!(lab.rm(&alices_other_jobs_second_child(), "b"), Ok(()));
+}
+
+#[test]
+fn directories_are_nested_so_deep_and_no_deeper() {
+    let mut lab = Lab::new();
+    let mut path = "d".to_owned();
+    for _ in 0..32 {
+        lab.mkdir(&alice(), &path).unwrap();
+        path.push_str("/d");
+    }
+    lab.touch(&alice(), &path).unwrap();
+    lab.rm(&alice(), &path).unwrap();
+    lab.mkdir(&alice(), &path).unwrap();
+    let deeper = format!("{path}/b");
+    assert_eq!(lab.touch(&alice(), &deeper), Err(Refusal::LongName));
+    lab.mkdir(&alice(), "e").unwrap();
+    assert_eq!(lab.mv(&alice(), "d", "e/d"), Err(Refusal::LongName));
+}
