@@ -88,12 +88,13 @@ pub fn mount(
 }
 
 impl Mounted {
-    /// Whether it still is; also when that cannot be found out.
+    /// Whether it still is where it was; also when that cannot be found out.
+    /// The numbers of one that is gone may be another's by now.
     pub fn is_mounted(&self) -> bool {
         mountinfo::read().map_or(true, |mounts| {
-            mounts
-                .iter()
-                .any(|e| (e.id, &e.device) == (self.entry.id, &self.entry.device))
+            mounts.iter().any(|e| {
+                (e.id, &e.device, &e.point) == (self.entry.id, &self.entry.device, &self.dir)
+            })
         })
     }
 
