@@ -6,6 +6,7 @@ mod answer;
 pub mod attributes;
 pub mod device;
 pub mod errno;
+pub mod interrupt;
 pub mod mount;
 pub mod mountinfo;
 pub mod prepare;
