@@ -131,6 +131,8 @@ fn options(plan: &MountPlan) -> Options {
         lease: plan.lease,
         release: plan.release,
         expire: plan.expire,
+        open: plan.open,
+        open_wait: plan.open_wait,
         max_boards: plan.max_boards,
         max_per_user: plan.max_per_user,
         daemon: Uid(geteuid().as_raw()),

@@ -8,6 +8,7 @@ use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
 use super::interrupt::{self, NotSeen, Registration};
+use crate::lock::ids::WaitId;
 use crate::service::Service;
 
 /// A mount whose kernel and daemon have come to terms.
@@ -32,7 +33,10 @@ impl Session {
         let mut config = Config::default();
         config.acl = acl;
         config.n_threads = Some(1);
-        let interrupts = interrupt::register(device.as_fd(), Arc::new(interrupted));
+        let interrupts = interrupt::register(device.as_fd(), {
+            let service = Arc::clone(service);
+            Arc::new(move |request| service.interrupted(WaitId(request)))
+        });
         let inner = fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config)?;
         if !interrupts.in_effect() {
             return Err(io::Error::other(NotSeen::NotByFuser));
@@ -55,9 +59,4 @@ impl Session {
         drop(self.interrupts);
         ended
     }
-}
-
-/// A signal wants a request ended.
-fn interrupted(unique: u64) {
-    log::debug!("request {unique} is interrupted");
 }
