@@ -36,9 +36,9 @@ pub struct Conflict {
     pub pid: Option<Pid>,
 }
 
-/// An open file by which a board is locked.
+/// An open file of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockedFile {
+pub struct BoardFile {
     /// The open file.
     pub handle: Handle,
     /// The process that opened it, where that was looked at then.
@@ -47,7 +47,7 @@ pub struct LockedFile {
     pub thread: Option<Pid>,
     /// When.
     pub opened: BootTime,
-    /// The process that made the lock.
+    /// The process that made its lock, if it has one.
     pub locker: Option<Pid>,
 }
 
@@ -245,24 +245,49 @@ impl Table {
     }
 
     /// The open files by which a board is held that no claim holds.
-    pub fn locked_files(&self, ino: Ino) -> Vec<LockedFile> {
+    pub fn locked_files(&self, ino: Ino) -> Vec<BoardFile> {
         let Some(node) = self.nodes.get(&ino) else {
             return Vec::new();
         };
         if !self.is_by_locks(ino) {
             return Vec::new();
         }
-        let files = node.locks.iter().filter_map(|lock| {
-            let open = self.opens.get(&lock.handle)?;
-            Some(LockedFile {
-                handle: lock.handle,
-                opener: open.opener,
-                thread: open.thread,
-                opened: open.opened,
-                locker: lock.pid,
-            })
-        });
-        files.collect()
+        let files = node.locks.iter();
+        files
+            .filter_map(|lock| self.file(lock.handle, lock.pid))
+            .collect()
+    }
+
+    /// The open files of a board that have no lock: whoever has one of them open
+    /// need not have a locked one.
+    pub fn other_files(&self, ino: Ino) -> Vec<BoardFile> {
+        let Some(node) = self.nodes.get(&ino) else {
+            return Vec::new();
+        };
+        let locked = |handle: &Handle| node.locks.iter().any(|lock| lock.handle == *handle);
+        let others = node.opens.iter().filter(|handle| !locked(handle));
+        others
+            .filter_map(|handle| self.file(*handle, None))
+            .collect()
+    }
+
+    fn file(&self, handle: Handle, locker: Option<Pid>) -> Option<BoardFile> {
+        let open = self.opens.get(&handle)?;
+        Some(BoardFile {
+            handle,
+            opener: open.opener,
+            thread: open.thread,
+            opened: open.opened,
+            locker,
+        })
+    }
+
+    /// The processes that wait for a board.
+    pub fn waiting_processes(&self, ino: Ino) -> Vec<Pid> {
+        self.waiting(ino)
+            .iter()
+            .filter_map(|waiter| waiter.pid)
+            .collect()
     }
 
     /// These processes show as the holders of a board that file locks hold, the

@@ -20,6 +20,17 @@ pub struct OpenMode {
     pub truncate: bool,
     /// O_NONBLOCK.
     pub nonblock: bool,
+    /// The kernel walks the path for it a second time, and the last: it was
+    /// answered `Gone` before.
+    pub again: bool,
+}
+
+impl OpenMode {
+    /// Whether an open like this is refused of a board that another holds. Others
+    /// are to read, or to lock next.
+    fn wants_board(self) -> bool {
+        (self.write || self.truncate) && !self.append
+    }
 }
 
 /// What became of an open.
@@ -81,6 +92,9 @@ impl Table {
         mode: OpenMode,
         wait: Option<WaitId>,
     ) -> Result<Opened, Refusal> {
+        if mode.again && !self.nodes.contains_key(&ino) {
+            self.revive(ino);
+        }
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
                 self.park(now, wait, ino, caller, mode);
@@ -106,8 +120,14 @@ impl Table {
         if node.is_directory() {
             return Err(Refusal::IsDirectory);
         }
-        let Some(claim) = node.claim.as_ref().filter(|_| !node.names.is_empty()) else {
-            return Err(Refusal::Gone);
+        let Some(claim) = &node.claim else {
+            // Held when it was looked up: what is answered then is no lie.
+            return match mode {
+                OpenMode { again: false, .. } => Err(Refusal::Gone),
+                mode if !mode.wants_board() => Ok(Judged::Opens),
+                OpenMode { nonblock: true, .. } => Err(Refusal::BusyNow),
+                _ => Err(Refusal::Busy),
+            };
         };
         if !mode.write && !mode.truncate {
             return Ok(Judged::Opens);

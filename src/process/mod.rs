@@ -9,6 +9,7 @@ mod command;
 mod lists;
 mod names;
 mod node;
+mod open_files;
 mod opener;
 mod proc;
 mod resolve;

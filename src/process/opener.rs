@@ -3,12 +3,12 @@
 
 use super::resolve::Resolver;
 use crate::lock::ids::{Pid, ProcessId, StartTime};
-use crate::lock::locking::LockedFile;
+use crate::lock::locking::BoardFile;
 use crate::lock::time::BootTime;
 
 impl Resolver {
-    /// The process that opened a locked file, if it lives.
-    pub fn opener(&self, file: &LockedFile) -> Option<ProcessId> {
+    /// The process that opened a file, if it lives.
+    pub fn opener(&self, file: &BoardFile) -> Option<ProcessId> {
         if let Some(opener) = file.opener {
             return self.lives(opener).then_some(opener);
         }
@@ -37,7 +37,8 @@ impl Resolver {
         node.command(self.proc()).unwrap_or_default()
     }
 
-    fn lives(&self, process: ProcessId) -> bool {
+    /// Whether a process lives.
+    pub fn lives(&self, process: ProcessId) -> bool {
         matches!(
             self.proc().stat(process.pid),
             Ok(Some(stat)) if stat.start == process.start && !stat.is_zombie()
