@@ -266,12 +266,12 @@ impl Service {
         }
     }
 
-    /// Whether there is something new to be read through an open file; if not,
-    /// `tell` is called once there is.
+    /// Whether there is something new to be read through an open file; `tell`
+    /// is called at the next change.
     pub fn poll(&self, handle: Handle, tell: Option<Tell>) -> bool {
         self.act(|desk| {
             let new = desk.table.poll(handle, tell.is_some());
-            if let Some(tell) = tell.filter(|_| !new) {
+            if let Some(tell) = tell {
                 desk.pending.polls.insert(handle, tell);
             }
             new
