@@ -83,7 +83,7 @@ impl Table {
             Some(claim) if claim.is_by_locks() => {
                 // Who tries does not wait in line: nothing but a lock is in its
                 // way, as with the kernel's own locks.
-                let in_line = wait.is_some() && !has && !node.queue.is_empty();
+                let in_line = wait.is_some() && !node.has_lock_of(call) && !node.queue.is_empty();
                 if fits && !in_line {
                     self.grant(ino, call, after, now);
                     return Ok(Tried::Granted);
@@ -488,6 +488,14 @@ impl Node {
         self.locks.iter().find(|lock| lock.key == key)
     }
 
+    /// Whether whoever calls has a lock already: he is not in line for the board,
+    /// those who are wait for him.
+    pub(super) fn has_lock_of(&self, call: &LockCall) -> bool {
+        self.locks
+            .iter()
+            .any(|lock| lock.key == call.key() || is_own(lock, call))
+    }
+
     /// What the owner will have once the call is granted.
     pub(super) fn lock_after(&self, call: &LockCall, kind: LockKind, made: BootTime) -> FileLock {
         match self.lock_of(call.key()) {
@@ -509,17 +517,20 @@ impl Node {
 /// and an fcntl lock on the same board: its own is not.
 pub(super) fn excludes(lock: &FileLock, call: &LockCall, kind: LockKind) -> bool {
     let exclusive = LockKind::Exclusive;
-    if lock.key == call.key() || (kind != exclusive && lock.kind() != exclusive) {
-        return false;
-    }
+    let shares = kind != exclusive && lock.kind() != exclusive;
+    lock.key != call.key() && !shares && !is_own(lock, call)
+}
+
+/// Whether a lock of the other call is of the same process, or of the same open
+/// file.
+fn is_own(lock: &FileLock, call: &LockCall) -> bool {
     let same_process = || {
         // A pid that is used again belongs to a process that started later.
         call.pid.is_some()
             && lock.pid == call.pid
             && call.started.is_some_and(|started| started <= lock.made)
     };
-    let own = lock.class() != call.class && (lock.handle == call.handle || same_process());
-    !own
+    lock.class() != call.class && (lock.handle == call.handle || same_process())
 }
 
 fn call_name(class: Class) -> &'static str {

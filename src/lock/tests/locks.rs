@@ -328,6 +328,24 @@ fn one_process_may_have_both_kinds_of_lock() {
 }
 
 #[test]
+fn who_has_one_kind_does_not_wait_in_line_for_the_other() {
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    let bobs_wait = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    let call = lab.fcntl_call(&alice(), file, 1, (0, 0));
+    let waits = Some(crate::lock::ids::WaitId(77));
+    let tried = lab
+        .table
+        .lock(&lab.now, &call, Exclusive, waits, Some(&alice()));
+    assert_eq!(tried, Ok(Tried::Granted));
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.answered(bobs_wait), None);
+    lab.unfcntl(&alice(), file, 1, (0, 0));
+    assert_eq!(lab.answered(bobs_wait), Some(Ok(None)));
+}
+
+#[test]
 fn both_kinds_exclude_each_other_across_processes() {
     let mut lab = Lab::new();
     let file = locked(&mut lab, &alice());
