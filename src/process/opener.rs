@@ -15,10 +15,12 @@ impl Resolver {
         let thread = file.thread?;
         let pid = self.proc().status(thread).ok()??.tgid;
         let stat = self.proc().stat(pid).ok()??;
-        // One that started later has another's number.
-        let same = started_at(stat.start) <= file.opened && !stat.is_zombie();
+        // What started later has another's number: a process, or a thread of one
+        // that is older.
+        let same = |start| started_at(start) <= file.opened;
+        let thread_start = self.proc().stat(thread).ok()??.start;
         let start = stat.start;
-        same.then_some(ProcessId { pid, start })
+        (same(start) && same(thread_start) && !stat.is_zombie()).then_some(ProcessId { pid, start })
     }
 
     /// When the process that has this pid now started.
