@@ -346,6 +346,7 @@ impl Table {
             atime: None,
             note: None,
             named: false,
+            ending: false,
             locker,
             refused: Refused::default(),
         };

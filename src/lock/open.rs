@@ -95,6 +95,12 @@ impl Table {
         if mode.again && !self.nodes.contains_key(&ino) {
             self.revive(ino);
         }
+        if mode.again
+            && mode.wants_board()
+            && let Some(handle) = self.claim_again(now, caller, ino, mode)?
+        {
+            return Ok(Opened::Done(handle));
+        }
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
                 self.park(now, wait, ino, caller, mode);
@@ -147,10 +153,12 @@ impl Table {
             return Err(Refusal::BusyNow);
         }
         let undecided = || {
-            node.opens
-                .iter()
-                .filter_map(|handle| self.opens.get(handle))
-                .any(|open| open.claiming && open.side_of == Some(claim.id))
+            claim.ending
+                || node
+                    .opens
+                    .iter()
+                    .filter_map(|handle| self.opens.get(handle))
+                    .any(|open| open.claiming && open.side_of == Some(claim.id))
         };
         if !claim.is_by_locks() && !self.options.open_wait.is_zero() && undecided() {
             return Ok(Judged::Waits);
@@ -237,6 +245,20 @@ impl Table {
             },
         );
         handle
+    }
+
+    /// Whether it is by closing this file that opens which wait are decided.
+    pub fn decides_opens(&self, handle: Handle) -> Option<Ino> {
+        let open = self.opens.get(&handle).filter(|open| open.claiming)?;
+        let node = self.nodes.get(&open.ino)?;
+        (!node.opening.is_empty()).then_some(open.ino)
+    }
+
+    /// The holder of a claim is about to end: its files are closed before.
+    pub fn ending(&mut self, ino: Ino) {
+        if let Some(claim) = self.claim_mut(ino) {
+            claim.ending = true;
+        }
     }
 
     /// The last descriptor of an open file was closed: its locks are gone.

@@ -39,6 +39,19 @@ impl Resolver {
         node.command(self.proc()).unwrap_or_default()
     }
 
+    /// Whether a process is on its way out, or gone: PF_EXITING of
+    /// linux/sched.h in its flags.
+    pub fn is_ending(&self, process: ProcessId) -> bool {
+        const PF_EXITING: u32 = 0x4;
+        match self.proc().stat(process.pid) {
+            Ok(Some(stat)) if stat.start == process.start => {
+                stat.is_zombie() || stat.flags & PF_EXITING != 0
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Whether a process lives.
     pub fn lives(&self, process: ProcessId) -> bool {
         matches!(

@@ -281,6 +281,14 @@ impl Service {
     /// The last descriptor of an open file was closed.
     pub fn close(&self, handle: Handle) {
         self.act(|desk| {
+            // A process that is killed closes its files before it has ended: what
+            // waits to learn what becomes of its board waits for that.
+            if let Some(ino) = desk.table.decides_opens(handle)
+                && let Some(holder) = desk.table.holder(ino)
+                && desk.resolver.is_ending(holder)
+            {
+                desk.table.ending(ino);
+            }
             desk.table.close(&desk.now, handle);
             desk.pending.polls.remove(&handle);
         });

@@ -309,9 +309,20 @@ fn an_open_that_has_walked_again_is_answered_as_while_the_board_was_held() {
         if !still_open {
             lab.close(other);
         }
+        // To take it: it is taken.
+        let handle = lab.open_ino(&bob(), ino, again(TRUNCATE)).unwrap();
+        assert_eq!((lab.ino("b"), lab.holder("b")), (ino, BOBS));
+        for (mode, refusal) in [(WRITE, Refusal::Busy), (NONBLOCK, Refusal::BusyNow)] {
+            assert_eq!(lab.open_ino(&alice(), ino, again(mode)), Err(refusal));
+        }
+        lab.rm(&bob(), "b").unwrap();
+        lab.close(handle);
+        // Another inode has the name.
+        lab.mkdir(&alice(), "b").unwrap();
         for (mode, refusal) in [(WRITE, Refusal::Busy), (NONBLOCK, Refusal::BusyNow)] {
             assert_eq!(lab.open_ino(&bob(), ino, again(mode)), Err(refusal));
         }
+        lab.rmdir(&alice(), "b").unwrap();
         // To lock next: the lock takes the name back.
         let handle = lab.open_ino(&bob(), ino, again(READ)).unwrap();
         assert!(lab.is_free("b"));

@@ -553,6 +553,15 @@ fn opens_of_a_claimed_board_wait_until_it_is_decided() {
     assert_eq!(died, Some(Err(Refusal::Gone)));
     let claimed = outcomes(&|lab, file| lab.close(file));
     assert_eq!(claimed, Some(Err(Refusal::Busy)));
+    // Killed: its file is closed before it has ended.
+    let killed = outcomes(&|lab, file| {
+        let ino = lab.ino("b");
+        assert_eq!(lab.table.decides_opens(file), Some(ino));
+        lab.table.ending(ino);
+        lab.close(file);
+        lab.died(SCRIPT);
+    });
+    assert_eq!(killed, Some(Err(Refusal::Gone)));
     let too_long = outcomes(&|lab, _| lab.pass(2));
     assert_eq!(too_long, Some(Err(Refusal::Busy)));
     let not_yet = outcomes(&|lab, _| lab.pass(1));
