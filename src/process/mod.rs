@@ -11,6 +11,7 @@ mod names;
 mod node;
 mod open_files;
 mod opener;
+mod nudge;
 mod proc;
 mod resolve;
 mod text;
@@ -22,5 +23,6 @@ mod written;
 mod tests;
 
 pub use lists::{BadName, Lists};
+pub use nudge::nudge;
 pub use proc::Proc;
 pub use resolve::{Pin, Reach, Resolver};

@@ -20,6 +20,7 @@ mod migrating;
 mod mounting;
 mod names;
 mod namespaces;
+mod nudge;
 mod open;
 mod options;
 mod process;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         mounting::tests(),
         names::tests(),
         namespaces::tests(),
+        nudge::tests(),
         open::tests(),
         options::tests(),
         races::tests(),
