@@ -298,16 +298,10 @@ impl Play {
                     }
                 }
                 // Given back or taken away: whoever has a lock has it no more.
-                Effect::Released { end, held, .. }
-                    if matches!(end, End::Unlinked { .. } | End::Replaced) && held.by_locks =>
-                {
-                    self.forget_locks_without_hold();
-                }
-                Effect::Released { end, .. }
-                    if matches!(end, End::Unlinked { .. } | End::Replaced) =>
-                {
-                    self.forget_locks_without_hold();
-                }
+                Effect::Released {
+                    end: End::Unlinked { .. } | End::Replaced,
+                    ..
+                } => self.forget_locks_without_hold(),
                 _ => {}
             }
         }
@@ -355,7 +349,7 @@ impl Play {
                 assert!(open.is_some_and(|open| open.ino == *ino));
             }
             if let Some(claim) = &node.claim {
-                assert_eq!(claim.is_by_locks() && node.locks.is_empty(), false);
+                assert!(!claim.is_by_locks() || !node.locks.is_empty());
             }
             // Nobody waits for what is free.
             for wait in &node.queue {
