@@ -15,6 +15,7 @@ mod directories;
 mod harness;
 mod lab;
 mod lockers;
+mod locks;
 mod metadata;
 mod migrating;
 mod mounting;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         directories::tests(),
         harness::tests(),
         lockers::tests(),
+        locks::tests(),
         metadata::tests(),
         migrating::tests(),
         mounting::tests(),

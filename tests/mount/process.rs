@@ -218,6 +218,13 @@ impl Running {
         }
     }
 
+    /// The next line of its output if it comes in time.
+    pub fn next_line(&mut self, limit: Duration) -> Option<String> {
+        let (at, line) = self.stdout.find(self.heard, limit, |_| true)?;
+        self.heard = at + 1;
+        Some(line)
+    }
+
     /// Waits for the next line of its output, which must be this one.
     #[track_caller]
     pub fn expect(&mut self, line: &str) {

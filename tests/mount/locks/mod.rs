@@ -1,0 +1,15 @@
+//! File locks as programs use them: the same cases on a tmpfs and on the mount,
+//! which differ only where a case says so, and why.
+
+mod actor;
+mod calls;
+mod flock1;
+mod play;
+mod side;
+mod waiting;
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    [calls::tests(), flock1::tests()].into_iter().flatten().collect()
+}
