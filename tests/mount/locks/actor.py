@@ -44,6 +44,13 @@ def cflock(fd, how):
         raise OSError(ctypes.get_errno(), 'flock')
 
 
+def cposix(fd, kind, ofd=False):
+    """fcntl(2) itself, waiting."""
+    asked = struct.pack('hhqqi', kind, 0, 0, 0, 0)
+    if libc.fcntl(fd, F_OFD_SETLKW if ofd else F_SETLKW, asked) != 0:
+        raise OSError(ctypes.get_errno(), 'fcntl')
+
+
 def posix(fd, kind, start=0, length=0, wait=False, ofd=False):
     """fcntl(2) with any range."""
     how = {
@@ -120,6 +127,21 @@ class Alarm(Exception):
 
 def alarmed(*_):
     raise Alarm
+
+
+def nothing(*_):
+    """A handler."""
+
+
+def handle(number, handler, restart=False):
+    """Sets a handler; whether calls that it interrupts begin anew."""
+    signal.signal(number, handler)
+    signal.siginterrupt(number, not restart)
+
+
+def timer(first, again=0):
+    """SIGALRM after so many seconds, and again after as many."""
+    signal.setitimer(signal.ITIMER_REAL, first, again)
 
 
 def name_of(error):

@@ -4,12 +4,18 @@
 mod actor;
 mod calls;
 mod flock1;
+mod libraries;
+mod mixed;
 mod play;
 mod side;
+mod signals;
+mod stress;
+mod terminal;
+mod tools;
 mod waiting;
 
 use libtest_mimic::Trial;
 
 pub fn tests() -> Vec<Trial> {
-    [calls::tests(), flock1::tests()].into_iter().flatten().collect()
+    [calls::tests(), flock1::tests(), libraries::tests(), mixed::tests(), signals::tests(), stress::tests(), tools::tests()].into_iter().flatten().collect()
 }

@@ -81,6 +81,15 @@ impl Side {
         }
     }
 
+    /// The pid of who is shown to hold a board of a mount; `-` for nobody.
+    pub fn holder(&self, board: &str) -> String {
+        let holder = match self {
+            Side::Local { .. } => None,
+            Side::Mount(lab) => lab.holder_of_any(board),
+        };
+        holder.map_or("-".to_owned(), |pid| pid.to_string())
+    }
+
     /// The names in the directory, sorted; `-` if there is none.
     pub fn names(&self) -> String {
         let mut names: Vec<String> = std::fs::read_dir(self.dir())
