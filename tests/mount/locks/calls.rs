@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         flock_and_fcntl_exclude_each_other_on_the_mount("python3");
         waiters_are_served_in_order("python3");
         sharers_do_not_pass_a_waiter_on_the_mount("python3");
+        who_has_it_does_not_wait_behind_those_who_wait("python3");
         a_lock_without_a_name_takes_it_back("python3");
     ]
 }
@@ -528,6 +529,39 @@ fn sharers_do_not_pass_a_waiter_on_the_mount() {
         b -> ok
         b: flock(fd, LOCK_UN) -> ok
         c -> skip | ok  # it waited
+        ",
+    );
+}
+
+fn who_has_it_does_not_wait_behind_those_who_wait() {
+    play(
+        "
+        a: fd = opened(); flock(fd, LOCK_EX) -> ok
+        b: fd = opened(); flock(fd, LOCK_EX) -> blocked
+        a: flock(fd, LOCK_EX) -> ok
+        a: flock(fd, LOCK_EX|LOCK_NB) -> ok
+        a: lockf(fd, LOCK_EX|LOCK_NB) -> ok
+        a: lockf(fd, LOCK_UN) -> ok
+        a: lockf(fd, LOCK_EX) -> ok
+        a: flock(fd, LOCK_SH|LOCK_NB) -> ok
+        a: flock(fd, LOCK_UN); lockf(fd, LOCK_UN) -> ok
+        b -> ok
+        b: flock(fd, LOCK_UN) -> ok
+        a: posix(fd, F_WRLCK, 0, 10) -> ok
+        b: lockf(fd, LOCK_EX) -> blocked
+        c: fd = opened(); lockf(fd, LOCK_EX) -> blocked
+        a: posix(fd, F_WRLCK, 10, 10) -> ok
+        a: posix(fd, F_WRLCK, 20, 10, wait=True) -> ok
+        a: posix(fd, F_RDLCK, 0, 10, wait=True) -> ok
+        a: flock(fd, LOCK_EX) -> ok
+        a: posix(fd, F_UNLCK, 0, 10) -> ok
+        b -> blocked
+        a: posix(fd, F_UNLCK); flock(fd, LOCK_UN) -> ok
+        b -> ok
+        c -> blocked
+        b: lockf(fd, LOCK_SH) -> ok
+        b: lockf(fd, LOCK_UN) -> ok
+        c -> ok
         ",
     );
 }

@@ -108,7 +108,12 @@ const CLAIMS: &[Row] = &[
     fails("touch tmp.{b}; mv -f tmp.{b} {b}", "mine", "EBUSY"),
     fails("mkdir tmp.{b}; mv -T tmp.{b} {b} 2>&1", "mine", "~mv"),
     fails("dotlockfile -r 0 {b}", "mine", "~4"),
-    fails("dotlockfile -p -r 0 {b}", "mine", "~4"),
+    // It takes the expiry for the pid of a dead process, and removes what it takes
+    // for stale, which the file's user may.
+    (
+        "dotlockfile -p -r 0 {b}",
+        ["mine", "~4", "~4", "~4", "~4", "~4", "mine"],
+    ),
     fails("lockfile -r 0 {b}", "mine", "~giving up"),
     fails("lockfile-create -r 0 -l {b}", "mine", "~4"),
     fails("dd of={b} conv=excl status=none </dev/null", "mine", "EEXIST"),
@@ -127,9 +132,9 @@ const CLAIMS: &[Row] = &[
 const OPENS: &[Row] = &[
     (": >{b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
     (": <>{b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
-    ("exec 8>{b}; exec 8>&-", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
+    ("exec 8>{b} && exec 8>&-", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
     fails(": >>{b}", "mine", "0"),
-    fails("exec 8>>{b}; exec 8>&-", "mine", "0"),
+    fails("exec 8>>{b} && exec 8>&-", "mine", "0"),
     fails("tee -a {b} </dev/null", "mine", "0"),
     ("tee {b} </dev/null", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
     ("cp /dev/null {b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
@@ -173,7 +178,7 @@ const LOCKS: &[Row] = &[
     ("lckdo -q {b} true", ["0", "EBUSY", "EBUSY", "75", "75", "75", "EBUSY"]),
     (
         "lckdo -q -s {b} true",
-        ["0", "EBUSY", "EBUSY", "75", "0", "75", "EBUSY"],
+        ["0", "75", "75", "75", "0", "75", "75"],
     ),
     (
         "with-lock-ex -f {b} true",
