@@ -201,6 +201,15 @@ impl Running {
             .unwrap();
     }
 
+    /// The same where it may have ended.
+    pub fn try_say(&mut self, line: &str) -> bool {
+        let stdin = self.stdin.as_mut().expect("its input is closed");
+        stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| stdin.flush())
+            .is_ok()
+    }
+
     /// Closes its input.
     pub fn close(&mut self) {
         self.stdin = None;

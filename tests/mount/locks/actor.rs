@@ -222,4 +222,3 @@ fn java() -> Command {
         .arg("Actor");
     command
 }
-

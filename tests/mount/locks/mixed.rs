@@ -3,6 +3,7 @@
 use libtest_mimic::Trial;
 
 use super::play::{play_on_mount, try_on_mount};
+use crate::client::python;
 use crate::lab::BOARDLOCK;
 
 pub fn tests() -> Vec<Trial> {
@@ -97,8 +98,16 @@ const CLAIMS: &[Row] = &[
     ),
     fails("touch -d '+1 hour' {b}", "mine", "~touch"),
     fails("busybox touch {b}", "mine", "EBUSY"),
-    fails("(set -C; : >{b})", "mine", "~cannot overwrite existing file"),
-    fails("(set -C; echo $$ >{b})", "mine", "~cannot overwrite existing file"),
+    fails(
+        "(set -C; : >{b})",
+        "mine",
+        "~cannot overwrite existing file",
+    ),
+    fails(
+        "(set -C; echo $$ >{b})",
+        "mine",
+        "~cannot overwrite existing file",
+    ),
     fails("mkdir {b}", "mine", "EEXIST"),
     fails("ln -s somewhere {b}", "mine", "EEXIST"),
     fails("ln -sf somewhere {b}", "mine", "EBUSY"),
@@ -116,28 +125,52 @@ const CLAIMS: &[Row] = &[
     ),
     fails("lockfile -r 0 {b}", "mine", "~giving up"),
     fails("lockfile-create -r 0 -l {b}", "mine", "~4"),
-    fails("dd of={b} conv=excl status=none </dev/null", "mine", "EEXIST"),
     fails(
-        "/usr/bin/python3 -c 'import os; os.open(\"{b}\", os.O_CREAT | os.O_EXCL)'",
+        "dd of={b} conv=excl status=none </dev/null",
+        "mine",
+        "EEXIST",
+    ),
+    fails(
+        "{python} -c 'import os; os.open(\"{b}\", os.O_CREAT | os.O_EXCL)'",
         "0",
         "EEXIST",
     ),
-    fails("/usr/bin/python3 -c 'import os; os.mknod(\"{b}\")'", "0", "EEXIST"),
-    fails("/usr/bin/python3 -c 'import os; os.utime(\"{b}\")'", "ENOENT", "EBUSY"),
-    fails("/usr/bin/python3 -c 'import os; os.truncate(\"{b}\", 0)'", "ENOENT", "EBUSY"),
+    fails("{python} -c 'import os; os.mknod(\"{b}\")'", "0", "EEXIST"),
+    fails(
+        "{python} -c 'import os; os.utime(\"{b}\")'",
+        "ENOENT",
+        "EBUSY",
+    ),
+    fails(
+        "{python} -c 'import os; os.truncate(\"{b}\", 0)'",
+        "ENOENT",
+        "EBUSY",
+    ),
 ];
 
 /// An open that nothing is written through and that is not locked succeeds on a
 /// board that is held by file locks, and holds nothing; so does any that appends.
 const OPENS: &[Row] = &[
     (": >{b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
-    (": <>{b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
-    ("exec 8>{b} && exec 8>&-", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
+    (
+        ": <>{b}",
+        ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"],
+    ),
+    (
+        "exec 8>{b} && exec 8>&-",
+        ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"],
+    ),
     fails(": >>{b}", "mine", "0"),
     fails("exec 8>>{b} && exec 8>&-", "mine", "0"),
     fails("tee -a {b} </dev/null", "mine", "0"),
-    ("tee {b} </dev/null", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
-    ("cp /dev/null {b}", ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"]),
+    (
+        "tee {b} </dev/null",
+        ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"],
+    ),
+    (
+        "cp /dev/null {b}",
+        ["mine", "EBUSY", "EBUSY", "0", "0", "0", "EBUSY"],
+    ),
     fails("echo x >{b}", "mine", "EBUSY"),
     fails("echo x >>{b}", "mine", "EBUSY"),
     fails("echo x | tee {b} >/dev/null", "mine", "EBUSY"),
@@ -167,15 +200,27 @@ const LOCKS: &[Row] = &[
     fails("flock -w 0.1 {b} true", "0", "1"),
     fails("flock -n -E 7 {b} -c true", "0", "7"),
     ("flock -n -s {b} true", ["0", "1", "1", "1", "0", "1", "1"]),
-    ("flock -w 0.1 -s {b} true", ["0", "1", "1", "1", "0", "1", "1"]),
-    ("(flock -n 9) 9>{b}", ["0", "EBUSY", "EBUSY", "1", "1", "1", "EBUSY"]),
-    ("(flock -n 9) 9<>{b}", ["0", "EBUSY", "EBUSY", "1", "1", "1", "EBUSY"]),
+    (
+        "flock -w 0.1 -s {b} true",
+        ["0", "1", "1", "1", "0", "1", "1"],
+    ),
+    (
+        "(flock -n 9) 9>{b}",
+        ["0", "EBUSY", "EBUSY", "1", "1", "1", "EBUSY"],
+    ),
+    (
+        "(flock -n 9) 9<>{b}",
+        ["0", "EBUSY", "EBUSY", "1", "1", "1", "EBUSY"],
+    ),
     fails("(flock -n 9) 9>>{b}", "0", "1"),
     fails("(flock -n 9) 9<{b}", "ENOENT", "1"),
     fails("setlock -n {b} true", "0", "~temporary failure; 111"),
     fails("setlock -n -x {b} true", "0", "0"),
     fails("chpst -L {b} true", "0", "~temporary failure; 111"),
-    ("lckdo -q {b} true", ["0", "EBUSY", "EBUSY", "75", "75", "75", "EBUSY"]),
+    (
+        "lckdo -q {b} true",
+        ["0", "EBUSY", "EBUSY", "75", "75", "75", "EBUSY"],
+    ),
     (
         "lckdo -q -s {b} true",
         ["0", "75", "75", "75", "0", "75", "75"],
@@ -185,20 +230,20 @@ const LOCKS: &[Row] = &[
         ["0", "EBUSY", "EBUSY", "EAGAIN", "EAGAIN", "EAGAIN", "EBUSY"],
     ),
     (
-        "/usr/bin/python3 -c 'from fcntl import *; lockf(open(\"{b}\", \"w\"), LOCK_EX|LOCK_NB)'",
+        "{python} -c 'from fcntl import *; lockf(open(\"{b}\", \"w\"), LOCK_EX|LOCK_NB)'",
         ["0", "EBUSY", "EBUSY", "EAGAIN", "EAGAIN", "EAGAIN", "EBUSY"],
     ),
     fails(
-        "/usr/bin/python3 -c 'from fcntl import *; lockf(open(\"{b}\", \"a\"), LOCK_EX|LOCK_NB)'",
+        "{python} -c 'from fcntl import *; lockf(open(\"{b}\", \"a\"), LOCK_EX|LOCK_NB)'",
         "0",
         "EAGAIN",
     ),
     (
-        "/usr/bin/python3 -c 'from fcntl import *; flock(open(\"{b}\", \"w\"), LOCK_EX|LOCK_NB)'",
+        "{python} -c 'from fcntl import *; flock(open(\"{b}\", \"w\"), LOCK_EX|LOCK_NB)'",
         ["0", "EBUSY", "EBUSY", "EAGAIN", "EAGAIN", "EAGAIN", "EBUSY"],
     ),
     (
-        "/usr/bin/python3 -c 'from fcntl import *; flock(open(\"{b}\", \"a\"), LOCK_SH|LOCK_NB)'",
+        "{python} -c 'from fcntl import *; flock(open(\"{b}\", \"a\"), LOCK_SH|LOCK_NB)'",
         ["0", "EAGAIN", "EAGAIN", "EAGAIN", "0", "EAGAIN", "EAGAIN"],
     ),
 ];
@@ -206,7 +251,10 @@ const LOCKS: &[Row] = &[
 const WAITS: &[Row] = &[
     fails("flock {b} true", "0", "waits"),
     fails("flock -w 60 {b} true", "0", "waits"),
-    ("flock -s {b} true", ["0", "waits", "waits", "waits", "0", "waits", "waits"]),
+    (
+        "flock -s {b} true",
+        ["0", "waits", "waits", "waits", "0", "waits", "waits"],
+    ),
     fails("(flock 9) 9<{b}", "ENOENT", "waits"),
     fails("(flock 9) 9>>{b}", "0", "waits"),
     (
@@ -225,7 +273,7 @@ const WAITS: &[Row] = &[
         ["0", "EBUSY", "waits", "waits", "waits", "waits", "EBUSY"],
     ),
     fails(
-        "/usr/bin/python3 -c 'from fcntl import *; lockf(open(\"{b}\", \"a\"), LOCK_EX)'",
+        "{python} -c 'from fcntl import *; lockf(open(\"{b}\", \"a\"), LOCK_EX)'",
         "0",
         "waits",
     ),
@@ -271,7 +319,7 @@ fn row(row: &Row) -> String {
     let mut text = String::new();
     let mut line = |line: &str, board: &str| {
         if !line.is_empty() {
-            text.push_str(&line.replace("{b}", board));
+            text.push_str(&line.replace("{b}", board).replace("{python}", python()));
             text.push('\n');
         }
     };

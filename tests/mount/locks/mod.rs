@@ -17,5 +17,16 @@ mod waiting;
 use libtest_mimic::Trial;
 
 pub fn tests() -> Vec<Trial> {
-    [calls::tests(), flock1::tests(), libraries::tests(), mixed::tests(), signals::tests(), stress::tests(), tools::tests()].into_iter().flatten().collect()
+    [
+        calls::tests(),
+        flock1::tests(),
+        libraries::tests(),
+        mixed::tests(),
+        signals::tests(),
+        stress::tests(),
+        tools::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

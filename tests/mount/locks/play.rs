@@ -197,12 +197,7 @@ fn is_as(shown: &str, wanted: &str) -> bool {
     }
 }
 
-fn step(
-    side: &Side,
-    actors: &mut BTreeMap<String, Actor>,
-    what: &What,
-    may_wait: bool,
-) -> String {
+fn step(side: &Side, actors: &mut BTreeMap<String, Actor>, what: &What, may_wait: bool) -> String {
     let answer = match what {
         What::List => return side.names(),
         What::Holder(board) => return side.holder(board),

@@ -40,7 +40,11 @@ fn find(pid: u32, tid: Option<u32>) -> Option<Asleep> {
         return Some(found);
     }
     // A main thread may wait for a child that waits.
-    let own = if tid.is_none() { tasks(pid) } else { Vec::new() };
+    let own = if tid.is_none() {
+        tasks(pid)
+    } else {
+        Vec::new()
+    };
     own.into_iter()
         .find_map(|tid| asleep(pid, tid))
         .or_else(|| {
