@@ -328,7 +328,8 @@ fn eight_shells_have_one_board_one_at_a_time() {
         "tbot: {taken} times taken, {} shells killed",
         kills.into_inner()
     );
-    assert!(taken >= rounds, "{taken}");
+    // How often is a matter of luck; that nobody ever has it is not.
+    assert!(taken > rounds / 4, "{taken}");
     // A killed shell's child may be the last to have lock-lock.
     eventually("nothing is left", PATIENCE, || {
         fs::read_dir(lab.dir()).unwrap().count() == 0

@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
         those_that_wait("setlock", "chpst", "lckdo", "with-lock-ex", "perl", "python3");
         an_open_waits_until_a_lock_is_tried("python3");
         an_open_that_may_not_wait_is_told_at_once("python3");
+        an_open_that_waits_heeds_signals("python3");
         a_claim_covers_the_locks_of_its_side("python3");
         a_claim_and_its_file_lock_are_one_hold("python3");
     ]
@@ -429,6 +430,44 @@ fn an_open_that_may_not_wait_is_told_at_once() {
         t -> blocked
         s: rm board -> 0
         t -> mine; 0
+        ",
+    );
+}
+
+fn an_open_that_waits_heeds_signals() {
+    // The kernel begins a lock anew after a stop, but no open.
+    play_on_mount(
+        &open_wait("60s"),
+        "
+        s: exec 9>board -> 0
+        b: handle(signal.SIGALRM, alarmed); timer(0.1); os.open('board', os.O_WRONLY) -> Alarm
+        b: timer(0.1); os.open('board', os.O_RDWR|os.O_CREAT|os.O_TRUNC) -> Alarm
+        b: handle(signal.SIGALRM, nothing); timer(0.1, 0.1) -> ok
+        b: libc.open(b'board', os.O_WRONLY); ctypes.get_errno() == errno.EINTR -> True
+        b: timer(0) -> ok
+        b: sh('exec tee board') -> blocked
+        b! TERM
+        b -> -15
+        b: sh('exec tee board') -> blocked
+        b! KILL
+        b -> -9
+        b: sh('exec tee board') -> blocked
+        b! STOP
+        b! CONT
+        b -> tee: board: Interrupted system call; 1
+        b: sh('exec tee board') -> blocked
+        b/1: os.close(os.open('board', os.O_WRONLY)) -> blocked
+        b/2: os.close(os.open('board', os.O_WRONLY)) -> blocked
+        c: os.close(os.open('board', os.O_WRONLY)) -> blocked
+        kill c
+        s: flock 9 -> 0
+        b/1 -> ok
+        b/2 -> ok
+        b -> 0
+        holder board -> $s
+        d: fd = os.open('board', os.O_WRONLY) -> ok
+        s: exec 9>&- -> 0
+        ls -> -
         ",
     );
 }

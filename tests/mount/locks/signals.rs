@@ -374,6 +374,7 @@ fn many_signals_lose_nothing() {
         a: flock(fd, LOCK_UN); turns() -> ok
         b -> ok
         c -> ok
+        b: timer(0) -> ok
         a: flock(fd, LOCK_EX|LOCK_NB) -> ok
         b: flock(fd, LOCK_EX|LOCK_NB) -> EAGAIN
         b: flock(fd, LOCK_SH) -> blocked
