@@ -2,8 +2,10 @@
 //! which differ only where a case says so, and why.
 
 mod actor;
-mod calls;
+mod claims;
+mod fcntl;
 mod flock1;
+mod flock2;
 mod libraries;
 mod mixed;
 mod play;
@@ -18,8 +20,10 @@ use libtest_mimic::Trial;
 
 pub fn tests() -> Vec<Trial> {
     [
-        calls::tests(),
+        claims::tests(),
+        fcntl::tests(),
         flock1::tests(),
+        flock2::tests(),
         libraries::tests(),
         mixed::tests(),
         signals::tests(),
