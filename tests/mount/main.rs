@@ -24,6 +24,7 @@ mod namespaces;
 mod nudge;
 mod open;
 mod options;
+mod patience;
 mod process;
 mod races;
 mod release;
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         nudge::tests(),
         open::tests(),
         options::tests(),
+        patience::tests(),
         races::tests(),
         release::tests(),
         sessions::tests(),
