@@ -569,6 +569,20 @@ fn opens_of_a_claimed_board_wait_until_it_is_decided() {
 }
 
 #[test]
+fn a_claim_that_passes_on_at_its_holders_end_is_decided() {
+    let mut lab = Lab::new();
+    let file = lab.create(&alices_subshell(), "b", TRUNCATE).unwrap();
+    let wait = lab.wait_open(&bob(), "b", TRUNCATE).unwrap();
+    let ino = lab.ino("b");
+    lab.table.ending(ino);
+    lab.close(file);
+    assert_eq!(lab.answered(wait), None);
+    lab.died(SUBSHELL);
+    assert_eq!(lab.holder("b"), SCRIPT);
+    assert_eq!(lab.answered(wait), Some(Err(Refusal::Busy)));
+}
+
+#[test]
 fn opens_that_do_not_wait() {
     let mut lab = Lab::new();
     let file = lab.create(&alice(), "b", TRUNCATE).unwrap();
