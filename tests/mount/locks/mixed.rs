@@ -4,7 +4,6 @@ use libtest_mimic::Trial;
 
 use super::play::try_on_mount;
 use crate::client::python;
-use crate::lab::BOARDLOCK;
 
 pub fn tests() -> Vec<Trial> {
     trials![
