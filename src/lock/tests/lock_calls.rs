@@ -102,6 +102,13 @@ impl Lab {
         self.waits(who, &call, kind)
     }
 
+    /// `flock`, which may have to wait.
+    pub fn lock_waiting(&mut self, who: &Caller, handle: Handle) -> Result<Tried, Refusal> {
+        let wait = self.next_wait();
+        let call = self.call(who, handle, Class::Flock, handle.0);
+        self.locks(who, &call, LockKind::Exclusive, Some(wait))
+    }
+
     /// `flock -u`.
     pub fn unflock(&mut self, who: &Caller, handle: Handle) {
         let call = self.call(who, handle, Class::Flock, handle.0);
