@@ -78,7 +78,7 @@ impl Table {
         {
             return Ok(Tried::Waits);
         }
-        self.keeps_no_more(|kept| kept.key() == call.key());
+        self.keeps_no_more(ino, |kept| kept.key() == call.key());
         let node = self.node(ino)?;
         let after = node.lock_after(call, kind, now.boot);
         if after.len() > RANGES_MAX {
@@ -163,7 +163,7 @@ impl Table {
     /// `Gone` for an open file that is none.
     pub fn unlock(&mut self, now: &Now, call: &LockCall) -> Result<(), Refusal> {
         let ino = self.opened(call.handle).ok_or(Refusal::Gone)?;
-        self.keeps_no_more(|kept| kept.key() == call.key());
+        self.keeps_no_more(ino, |kept| kept.key() == call.key());
         let node = self.node(ino)?;
         let Some(lock) = node.lock_of(call.key()) else {
             return Ok(());
@@ -229,7 +229,7 @@ impl Table {
     /// that board are gone (fcntl(2), "Advisory record locking").
     pub fn flush(&mut self, now: &Now, handle: Handle, owner: LockOwner) {
         if let Some(ino) = self.opened(handle) {
-            self.keeps_no_more(|kept| kept.key() == Key::Owner(owner));
+            self.keeps_no_more(ino, |kept| kept.key() == Key::Owner(owner));
             self.drop_lock(ino, Key::Owner(owner), now);
         }
     }

@@ -40,8 +40,9 @@ impl Table {
     }
 
     /// What an owner does now it does knowing what it has.
-    pub(super) fn keeps_no_more(&mut self, of: impl Fn(&LockCall) -> bool) {
-        self.kept.retain(|_, kept| !of(&kept.call));
+    pub(super) fn keeps_no_more(&mut self, ino: Ino, of: impl Fn(&LockCall) -> bool) {
+        self.kept
+            .retain(|_, kept| kept.ino != ino || !of(&kept.call));
     }
 
     /// Who was sent back does not ask again: he waits no more, and knows of no
