@@ -23,6 +23,7 @@ mod namespaces;
 mod open;
 mod options;
 mod process;
+mod queue;
 mod races;
 mod release;
 mod sessions;
@@ -32,6 +33,7 @@ mod smoke;
 mod tbot;
 mod times;
 mod users;
+mod waiting;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -61,6 +63,7 @@ fn main() -> std::process::ExitCode {
         namespaces::tests(),
         open::tests(),
         options::tests(),
+        queue::tests(),
         races::tests(),
         release::tests(),
         sessions::tests(),
