@@ -14,6 +14,7 @@ mod death;
 mod directories;
 mod harness;
 mod lab;
+mod leaving;
 mod lockers;
 mod metadata;
 mod migrating;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         harness::tests(),
+        leaving::tests(),
         lockers::tests(),
         metadata::tests(),
         migrating::tests(),

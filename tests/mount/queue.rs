@@ -508,7 +508,9 @@ fn what_a_holder_runs_locks_before_others() {
     line_up(&lab, "b", &[waiting[0].pid(), other.pid()]);
     // Two of its own exclude each other, and wait in the same line.
     holder.ok("flock b sleep 1000 & child=$!");
-    eventually("it is locked", PATIENCE, || lab.status("b")["lock"] == "exclusive");
+    eventually("it is locked", PATIENCE, || {
+        lab.status("b")["lock"] == "exclusive"
+    });
     holder.ok("! flock -n b true");
     holder.ok("flock b sh -c 'echo in >&2' & second=$!");
     eventually("it waits, too", PATIENCE, || queue(&lab, "b").len() == 3);
@@ -529,7 +531,9 @@ fn a_lock_that_outlives_its_claim_comes_before_those_who_wait() {
     let mut waiting = waiters(&lab, &[FLOCK, LOCKF]);
     // With stdin and stderr of its own: nothing that ends with its script.
     holder.ok("flock b sleep 1000 2>/dev/null & ");
-    eventually("it is locked", PATIENCE, || lab.status("b")["lock"] == "exclusive");
+    eventually("it is locked", PATIENCE, || {
+        lab.status("b")["lock"] == "exclusive"
+    });
     let child = crate::shown::only_child(holder.pid());
     holder.kill();
     eventually("its lock holds it", PATIENCE, || {
