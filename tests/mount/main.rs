@@ -23,6 +23,7 @@ mod names;
 mod namespaces;
 mod open;
 mod options;
+mod parked;
 mod process;
 mod queue;
 mod races;
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         namespaces::tests(),
         open::tests(),
         options::tests(),
+        parked::tests(),
         queue::tests(),
         races::tests(),
         release::tests(),
