@@ -188,7 +188,7 @@ impl Table {
                 let has = |wait: &&WaitId| {
                     self.waiters
                         .get(*wait)
-                        .is_some_and(|waiter| node.lock_of(waiter.call.key()).is_some())
+                        .is_some_and(|waiter| node.has_lock_of(&waiter.call))
                 };
                 node.queue
                     .iter()

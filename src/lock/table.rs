@@ -1,11 +1,12 @@
 //! The table: inodes, names and claims, and what every rule needs of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::caller::Caller;
 use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
+use super::holds::Buried;
 use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User, WaitId};
 use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
@@ -34,6 +35,8 @@ pub struct Table {
     /// Free inodes that are still open, by the names they had, the last one
     /// last.
     pub(super) former: HashMap<(Ino, Name), Vec<Ino>>,
+    /// Free inodes that nobody has open, the last one last.
+    pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
     pub(super) waiters: HashMap<WaitId, Waiter>,
     /// The opens that wait, and until when.
@@ -66,6 +69,7 @@ impl Table {
             per_user: HashMap::new(),
             boards: 0,
             former: HashMap::new(),
+            buried: VecDeque::new(),
             waiters: HashMap::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),

@@ -21,6 +21,7 @@ mod migrating;
 mod mounting;
 mod names;
 mod namespaces;
+mod nudge;
 mod open;
 mod options;
 mod parked;
@@ -64,6 +65,7 @@ fn main() -> std::process::ExitCode {
         mounting::tests(),
         names::tests(),
         namespaces::tests(),
+        nudge::tests(),
         open::tests(),
         options::tests(),
         parked::tests(),

@@ -184,6 +184,19 @@ impl Lab {
         self.table.show(ino, shown, "flock".to_owned());
     }
 
+    /// The same, those who opened the locked files.
+    pub fn show_openers(&mut self, path: &str) {
+        if let Ok(ino) = self.find(path) {
+            let files = self.table.locked_files(ino);
+            let shown = files
+                .iter()
+                .filter_map(|file| file.locker)
+                .collect::<Vec<_>>();
+            let shown = shown.iter().map(|pid| process(pid.get())).collect();
+            self.table.show(ino, shown, "flock".to_owned());
+        }
+    }
+
     pub fn close(&mut self, handle: Handle) {
         self.table.close(&self.now, handle);
     }

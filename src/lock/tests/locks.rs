@@ -328,6 +328,24 @@ fn one_process_may_have_both_kinds_of_lock() {
 }
 
 #[test]
+fn who_has_one_kind_does_not_wait_in_line_for_the_other() {
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    let bobs_wait = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    let call = lab.fcntl_call(&alice(), file, 1, (0, 0));
+    let waits = Some(crate::lock::ids::WaitId(77));
+    let tried = lab
+        .table
+        .lock(&lab.now, &call, Exclusive, waits, Some(&alice()));
+    assert_eq!(tried, Ok(Tried::Granted));
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.answered(bobs_wait), None);
+    lab.unfcntl(&alice(), file, 1, (0, 0));
+    assert_eq!(lab.answered(bobs_wait), Some(Ok(None)));
+}
+
+#[test]
 fn both_kinds_exclude_each_other_across_processes() {
     let mut lab = Lab::new();
     let file = locked(&mut lab, &alice());
@@ -535,6 +553,15 @@ fn opens_of_a_claimed_board_wait_until_it_is_decided() {
     assert_eq!(died, Some(Err(Refusal::Gone)));
     let claimed = outcomes(&|lab, file| lab.close(file));
     assert_eq!(claimed, Some(Err(Refusal::Busy)));
+    // Killed: its file is closed before it has ended.
+    let killed = outcomes(&|lab, file| {
+        let ino = lab.ino("b");
+        assert_eq!(lab.table.decides_opens(file), Some(ino));
+        lab.table.ending(ino);
+        lab.close(file);
+        lab.died(SCRIPT);
+    });
+    assert_eq!(killed, Some(Err(Refusal::Gone)));
     let too_long = outcomes(&|lab, _| lab.pass(2));
     assert_eq!(too_long, Some(Err(Refusal::Busy)));
     let not_yet = outcomes(&|lab, _| lab.pass(1));
@@ -602,10 +629,13 @@ fn a_poll_is_told_once_of_what_is_new() {
     lab.effects();
     lab.rm(&alice(), "b").unwrap();
     assert_eq!(lab.told(), [file]);
-    assert!(lab.table.poll(file, true));
-    lab.table.set_snapshot(file, Vec::new());
     lab.touch(&alice(), "b").unwrap();
     assert_eq!(lab.told(), [], "nobody polls");
+    // Edge-triggered epoll asks when it has told, and not again.
+    assert!(lab.table.poll(file, true));
+    lab.table.set_snapshot(file, Vec::new());
+    lab.rm(&alice(), "b").unwrap();
+    assert_eq!(lab.told(), [file]);
     assert!(lab.table.poll(file, false));
 }
 
