@@ -13,6 +13,7 @@ mod client;
 mod death;
 mod directories;
 mod harness;
+mod holders;
 mod lab;
 mod leaving;
 mod lockers;
@@ -58,6 +59,7 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         harness::tests(),
+        holders::tests(),
         leaving::tests(),
         lockers::tests(),
         metadata::tests(),

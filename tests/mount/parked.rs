@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::client::Client;
 use crate::lab::{Lab, NOBODY};
-use crate::process::{PATIENCE, Running};
+use crate::process::{PATIENCE, Running, eventually};
 use crate::shown::{free, held_by};
 use crate::trial::ROOT;
 use crate::waiting::{CLOSE, FLOCK, LOCKF, OFD, SHARE, blocks, inode, line_up, queue};
@@ -198,8 +198,7 @@ fn a_holder_that_dies_decides() {
 
 fn many_that_wait_are_decided_at_once() {
     let lab = Lab::new(PATIENT);
-    // Locked: all have it open. Closed: all are refused. Freed: one takes it, and
-    // the others wait for what that one does.
+    // Locked: all have it open. Closed: all are refused.
     for (decision, outcome) in [(FLOCK, "ok"), (CLOSE, "EBUSY")] {
         let mut holder = lab.python();
         holder.ok(CLAIM);
@@ -209,25 +208,28 @@ fn many_that_wait_are_decided_at_once() {
             assert_eq!(other.reply().outcome, outcome);
         }
     }
+    // Freed: one takes it. The others wait for what that one does, or are told
+    // that it is held.
     let mut holder = lab.python();
     holder.ok(CLAIM);
     let mut others: Vec<Client> = (0..5).map(|_| opener(&lab, OPENS[1])).collect();
     holder.ok("os.unlink('b')");
-    while !others.is_empty() {
-        let mut winner = None;
-        crate::process::eventually("one takes it", PATIENCE, || {
-            let shown = lab.holder("b");
-            winner = others.iter().position(|other| Some(other.pid()) == shown);
-            winner.is_some()
-        });
-        let mut winner = others.remove(winner.unwrap());
-        winner.done(OPENS[1]);
-        for other in &others {
-            blocks(&lab, other.pid());
-        }
-        winner.ok("os.unlink('b')");
+    let mut winner = None;
+    eventually("one takes it", PATIENCE, || {
+        let shown = lab.holder("b");
+        winner = others.iter().position(|other| Some(other.pid()) == shown);
+        winner.is_some()
+    });
+    let mut winner = others.remove(winner.unwrap());
+    winner.done(OPENS[1]);
+    winner.ok(FLOCK);
+    for other in &mut others {
+        let outcome = other.reply().outcome;
+        assert!(["ok", "EBUSY"].contains(&outcome.as_str()), "{outcome}");
     }
-    free(&lab, "b", "all had it");
+    held_by(&lab, "b", winner.pid(), "the one that took it");
+    winner.ok(CLOSE);
+    free(&lab, "b", "it is closed");
 }
 
 fn after_the_open_wait_it_is_a_claim() {
