@@ -389,6 +389,24 @@ fn at_work(lab: &Lab) -> (usize, u64, u64) {
     (threads, ticks, switches)
 }
 
+/// Panics unless the daemon does nothing for a while.
+#[track_caller]
+pub fn sleeps_on(lab: &Lab) {
+    // Another program on the machine may look at all mounts, so this may need a
+    // second look.
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let before = at_work(lab);
+        std::thread::sleep(Duration::from_millis(1500));
+        let after = at_work(lab);
+        if before == after {
+            return;
+        }
+        seen.push((before, after));
+    }
+    panic!("it works while nobody asks: {seen:?}");
+}
+
 fn a_thousand_wait_and_cost_nothing() {
     let lab = Lab::new(&[]);
     let mut holder = lab.python();
@@ -396,19 +414,7 @@ fn a_thousand_wait_and_cost_nothing() {
     let (threads, ..) = at_work(&lab);
     let mut crowd = crowd(&lab);
     assert_eq!(at_work(&lab).0, threads, "a thread for a waiter?");
-    // Nobody asks: it sleeps. Another program on the machine may look at all
-    // mounts, though, so this may need a second look.
-    let mut last = Vec::new();
-    for _ in 0..5 {
-        let before = at_work(&lab);
-        std::thread::sleep(Duration::from_millis(1500));
-        last.push((before, at_work(&lab)));
-        if last.last().is_some_and(|(before, after)| before == after) {
-            break;
-        }
-    }
-    let (before, after) = last.pop().unwrap();
-    assert_eq!(before, after, "it works while nobody asks: {last:?}");
+    sleeps_on(&lab);
     assert_eq!(queue(&lab, "b").len(), MANY);
     // They leave all at once; none is left behind, blocked in the kernel.
     crowd.kill();

@@ -26,6 +26,7 @@ mod nudge;
 mod open;
 mod options;
 mod parked;
+mod polling;
 mod process;
 mod queue;
 mod races;
@@ -71,6 +72,7 @@ fn main() -> std::process::ExitCode {
         open::tests(),
         options::tests(),
         parked::tests(),
+        polling::tests(),
         queue::tests(),
         races::tests(),
         release::tests(),
