@@ -73,6 +73,12 @@ impl Table {
         if node.is_directory() {
             return Err(Refusal::IsDirectory);
         }
+        if let Some(wait) = wait
+            && self.come_back(ino, call, kind, wait, now)
+        {
+            return Ok(Tried::Waits);
+        }
+        let node = self.node(ino)?;
         let after = node.lock_after(call, kind, now.boot);
         if after.len() > RANGES_MAX {
             return self.turn_down(ino, caller, Refusal::NoLocks);

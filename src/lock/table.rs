@@ -12,7 +12,7 @@ use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
 use super::parked::Opening;
-use super::queue::Waiter;
+use super::queue::{Patience, Waiter};
 use super::refusal::Refusal;
 use super::time::{BootTime, Now, Timestamp};
 
@@ -39,6 +39,9 @@ pub struct Table {
     pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
     pub(super) waiters: HashMap<WaitId, Waiter>,
+    /// How long requests may wait, and when something is to be done about each.
+    pub(super) patience: Option<Patience>,
+    pub(super) recall: BTreeSet<(BootTime, WaitId)>,
     /// The opens that wait, and until when.
     pub(super) openings: HashMap<WaitId, Opening>,
     pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
@@ -71,6 +74,8 @@ impl Table {
             former: HashMap::new(),
             buried: VecDeque::new(),
             waiters: HashMap::new(),
+            patience: None,
+            recall: BTreeSet::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),
             effects: Vec::new(),
@@ -104,6 +109,7 @@ impl Table {
             + self.former.len()
             + self.waiters.len()
             + self.openings.len()
+            + self.recall.len()
             + self.open_until.len()
     }
 

@@ -199,6 +199,12 @@ impl Desk<'_> {
                     Effect::Answer { wait, outcome } => {
                         self.pending.answer(wait, outcome, self.now.boot);
                     }
+                    Effect::SendBack(wait) => {
+                        if let Err(error) = self.pending.send_back(wait) {
+                            log::warn!("cannot have a lock asked for anew: {error}");
+                            self.table.leave(wait, Refusal::NoLocks, &self.now);
+                        }
+                    }
                     Effect::Changed(handle) => self.pending.tell(handle),
                     other => report::effect(&other, self.names),
                 }

@@ -1,6 +1,7 @@
 //! File locks, and the requests that are answered later.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::time::Duration;
 
 use super::Service;
@@ -13,7 +14,7 @@ use crate::lock::locking::{Conflict, Tried};
 use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::BootTime;
-use crate::process::Reach;
+use crate::process::{Reach, nudge};
 
 /// How a request is answered, at once or later: an open with its open file.
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
@@ -97,6 +98,32 @@ impl Pending {
         found.and_then(|at| self.walking.remove(at)).is_some()
     }
 
+    /// Keeps the answer of a lock that waits.
+    fn await_lock(
+        &mut self,
+        tried: &Result<Tried, Refusal>,
+        wait: Option<WaitId>,
+        sender: Sender,
+        answer: &mut Option<Answer>,
+    ) {
+        if *tried == Ok(Tried::Waits)
+            && let Some(wait) = wait
+            && let Some(answer) = answer.take()
+        {
+            self.answers.insert(wait, (sender, answer));
+        }
+    }
+
+    /// Has a request made anew. To be called under the lock under which requests
+    /// are answered, as all of this is.
+    pub fn send_back(&self, wait: WaitId) -> io::Result<()> {
+        let thread = self
+            .answers
+            .get(&wait)
+            .and_then(|(sender, _)| sender.thread);
+        nudge(thread.ok_or(io::ErrorKind::NotFound)?)
+    }
+
     pub fn tell(&mut self, handle: Handle) {
         if let Some(tell) = self.polls.remove(&handle) {
             tell();
@@ -115,6 +142,7 @@ impl Service {
         kind: LockKind,
         answer: Answer,
     ) {
+        let mut answer = Some(answer);
         let tried = self.act(|desk| {
             if let Some(pid) = call.pid
                 && desk.table.may_be_own(&call)
@@ -122,8 +150,11 @@ impl Service {
                 call.started = desk.resolver.started(pid);
             }
             settle_opened(desk, call.handle);
-            desk.table.lock(&desk.now, &call, kind, wait, None)
+            let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
+            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            tried
         });
+        let Some(answer) = answer else { return };
         match tried {
             Ok(Tried::Granted) => return answer(Ok(None)),
             Ok(Tried::AskWho | Tried::Waits) => {}
@@ -137,15 +168,9 @@ impl Service {
         let mut answer = Some(answer);
         let tried = self.act_for(sender, Vec::new(), |desk| {
             settle_opened(desk, call.handle);
-            let tried = desk
-                .table
-                .lock(&desk.now, &call, kind, wait, Some(&caller))?;
-            if tried == Tried::Waits
-                && let Some(wait) = wait
-                && let Some(answer) = answer.take()
-            {
-                desk.pending.answers.insert(wait, (sender, answer));
-            }
+            let tried = desk.table.lock(&desk.now, &call, kind, wait, Some(&caller));
+            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            tried?;
             Ok(())
         });
         if let Some(answer) = answer {

@@ -19,6 +19,7 @@ use crate::lock::attributes::{Attributes, Change};
 use crate::lock::caller::Caller;
 use crate::lock::ids::{Handle, Ino, ProcessId};
 use crate::lock::open::OpenMode;
+use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
 use crate::process::{Pin, Reach, Resolver};
@@ -65,6 +66,11 @@ impl Service {
     /// has a board's file open.
     pub fn set_device(&self, device: &str) {
         let _ = self.device.set(device.to_owned());
+    }
+
+    /// Tells how long the kernel lets a request wait.
+    pub fn set_patience(&self, patience: Option<Patience>) {
+        self.act(|desk| desk.table.set_patience(patience));
     }
 
     /// What the daemon waits for.

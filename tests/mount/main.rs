@@ -17,6 +17,7 @@ mod holders;
 mod lab;
 mod leaving;
 mod lockers;
+mod locks;
 mod metadata;
 mod migrating;
 mod mounting;
@@ -26,6 +27,7 @@ mod nudge;
 mod open;
 mod options;
 mod parked;
+mod patience;
 mod polling;
 mod process;
 mod queue;
@@ -63,6 +65,7 @@ fn main() -> std::process::ExitCode {
         holders::tests(),
         leaving::tests(),
         lockers::tests(),
+        locks::tests(),
         metadata::tests(),
         migrating::tests(),
         mounting::tests(),
@@ -72,6 +75,7 @@ fn main() -> std::process::ExitCode {
         open::tests(),
         options::tests(),
         parked::tests(),
+        patience::tests(),
         polling::tests(),
         queue::tests(),
         races::tests(),

@@ -167,6 +167,16 @@ impl Lab {
         self.answers.get(&wait).copied()
     }
 
+    /// The requests that are to be made anew.
+    pub fn sent_back(&mut self) -> Vec<WaitId> {
+        let effects = self.effects().into_iter();
+        let sent = effects.filter_map(|effect| match effect {
+            Effect::SendBack(wait) => Some(wait),
+            _ => None,
+        });
+        sent.collect()
+    }
+
     /// The open files whose polls were told of a change.
     pub fn told(&mut self) -> Vec<Handle> {
         let effects = self.effects().into_iter();
