@@ -157,7 +157,8 @@ impl Table {
             Holder::Detached | Holder::Gone => State::Detached,
         };
         status.user = Some(claim.user);
-        status.pid = claim.holder.shown().first().map(|process| process.pid);
+        let shown = claim.holder.shown().first().copied().or(claim.likely);
+        status.pid = shown.map(|process| process.pid);
         status.command.clone_from(&claim.command);
         status.via.clone_from(&claim.via.0);
         status.since = Some(claim.since.wall);

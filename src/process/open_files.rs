@@ -18,6 +18,9 @@ struct About {
     mount: Option<u32>,
     /// Since Linux 5.14.
     ino: Option<u64>,
+    /// Opened with O_PATH: such a file is none to read, to lock or to hold by,
+    /// and nobody asks the daemon for it.
+    is_path: bool,
 }
 
 impl Resolver {
@@ -69,6 +72,7 @@ fn has_open(proc: &Proc, pid: Pid, device: &str, ino: Ino) -> bool {
     proc.open_paths(pid).into_iter().any(|fd| {
         let about = about(&proc.fdinfo(pid, fd).unwrap_or_default());
         about.ino == Some(ino.0)
+            && !about.is_path
             && about
                 .mount
                 .is_some_and(|mount| device_of(&proc.mounts(pid), mount).as_deref() == Some(device))
@@ -81,6 +85,10 @@ fn about(text: &str) -> About {
         match line.split_once(':') {
             Some(("mnt_id", value)) => about.mount = value.trim().parse().ok(),
             Some(("ino", value)) => about.ino = value.trim().parse().ok(),
+            Some(("flags", value)) => {
+                let flags = i32::from_str_radix(value.trim(), 8).unwrap_or_default();
+                about.is_path = flags & libc::O_PATH != 0;
+            }
             _ => {}
         }
     }
@@ -127,8 +135,14 @@ mod tests {
     #[test]
     fn fdinfo_is_read() {
         let text = "pos:\t0\nflags:\t0100000\nmnt_id:\t91\nino:\t42\nlock:\t1: mnt_id: 7\n";
-        let (mount, ino) = (Some(91), Some(42));
-        assert_eq!(about(text), About { mount, ino });
+        let expected = About {
+            mount: Some(91),
+            ino: Some(42),
+            is_path: false,
+        };
+        assert_eq!(about(text), expected);
+        let path = "pos:\t0\nflags:\t012000000\nmnt_id:\t91\nino:\t42\n";
+        assert!(about(path).is_path);
         // Before Linux 5.14.
         let old = about("pos:\t0\nflags:\t0100000\nmnt_id:\t91\n");
         assert_eq!((old.mount, old.ino), (Some(91), None));

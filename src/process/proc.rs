@@ -36,12 +36,19 @@ pub(super) struct Stat {
     pub ppid: Option<Pid>,
     pub session: u32,
     pub flags: u32,
+    /// How many threads it has, its dead leader among them.
+    pub threads: u32,
     pub start: StartTime,
 }
 
 impl Stat {
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether no thread of it is left: a process goes on without its leader.
+    pub fn is_dead(&self) -> bool {
+        self.is_zombie() && self.threads <= 1
     }
 }
 
@@ -205,6 +212,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         ppid: Pid::new(field(4)?.parse().ok()?),
         session: field(6)?.parse().ok()?,
         flags: field(9)?.parse().ok()?,
+        threads: field(20)?.parse().ok()?,
         start: StartTime(field(22)?.parse().ok()?),
     })
 }

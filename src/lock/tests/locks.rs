@@ -827,3 +827,29 @@ fn who_does_not_go_back_is_given_up() {
     lab.close(bobs);
     assert_eq!(lab.table.residue(), 0);
 }
+
+#[test]
+fn who_is_away_for_good_leaves_no_board_without_holder() {
+    let (mut lab, file, bobs) = impatient();
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    // Let go while the only waiter is away; it is killed and never comes back.
+    lab.close(file);
+    lab.pass(2);
+    lab.close(bobs);
+    assert!(lab.is_free("b"), "a name that nobody holds");
+    assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
+fn who_comes_while_the_first_is_away_waits() {
+    let (mut lab, file, bobs) = impatient();
+    let roots = opened(&mut lab, &root());
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    lab.close(file);
+    // ESTALE to a program that locks.
+    assert!(lab.wait_flock(&root(), roots, Exclusive).is_ok());
+}
