@@ -1,0 +1,129 @@
+//! Histories that are really played.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+
+use super::history::History;
+use super::judge::judge;
+use super::lab::Lab;
+use super::model::Rules;
+use super::plan::{Kind, plan};
+use super::pool::Pool;
+use super::stage::play;
+
+pub fn tests() -> Vec<Trial> {
+    trials![
+        the_kernels_flock_is_right;
+        the_kernels_fcntl_is_right;
+        claims_are_right;
+    ]
+}
+
+fn number(name: &str) -> Option<u64> {
+    let set = std::env::var(name).ok()?;
+    Some(set.parse().unwrap_or_else(|_| panic!("{name}: a number")))
+}
+
+/// The numbers of the plans that are played.
+fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
+    let set = number("BOARDLOCK_HISTORIES");
+    match number("BOARDLOCK_SEED") {
+        Some(seed) => Box::new((0..set.unwrap_or(100)).map(move |_| seed)),
+        None => Box::new(0..set.unwrap_or(count)),
+    }
+}
+
+/// How often each call ended in each way.
+#[derive(Default)]
+struct Tally {
+    calls: BTreeMap<String, u64>,
+    histories: u64,
+    unknown: usize,
+    ordered: usize,
+    playing: Duration,
+    judging: Duration,
+}
+
+impl Tally {
+    fn add(&mut self, history: &History) {
+        self.histories += 1;
+        for trace in &history.traces {
+            for record in &trace.records {
+                let text = format!("{:?}", record.action);
+                let text = text.split('(').next().unwrap_or_default();
+                let end = match record.end {
+                    None => "cut off".to_owned(),
+                    Some((_, answer)) if answer.errno == 0 => "done".to_owned(),
+                    Some((_, answer)) => {
+                        format!("{:?}", nix::errno::Errno::from_raw(answer.errno))
+                    }
+                };
+                *self.calls.entry(format!("{text} {end}")).or_default() += 1;
+            }
+            for sent in &trace.sent {
+                let entry = self.calls.entry(format!("{:?}", sent.poke));
+                *entry.or_default() += 1;
+            }
+        }
+    }
+
+    fn tell(&self) {
+        eprintln!(
+            "{} histories: {:.1} s of playing, {:.1} s of judging, {} unknown, {} ordered; {:?}",
+            self.histories,
+            self.playing.as_secs_f64(),
+            self.judging.as_secs_f64(),
+            self.unknown,
+            self.ordered,
+            self.calls
+        );
+    }
+}
+
+fn run(pool: &mut Pool, kind: Kind, rules: &Rules, seeds: impl Iterator<Item = u64>) -> Tally {
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let begin = Instant::now();
+        let history = match play(&plan(seed, kind), pool) {
+            Ok(history) => history,
+            Err(error) => panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}"),
+        };
+        tally.playing += begin.elapsed();
+        let begin = Instant::now();
+        match judge(&history, rules) {
+            Ok(judged) => {
+                tally.unknown += judged.unknown;
+                tally.ordered += judged.ordered;
+            }
+            Err(error) => panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}"),
+        }
+        tally.judging += begin.elapsed();
+        tally.add(&history);
+    }
+    tally
+}
+
+/// Histories that a local file system plays by default, of each kind.
+const BARE: u64 = 50;
+
+fn bare(kind: Kind) {
+    let temp = tempfile::tempdir().unwrap();
+    let mut pool = Pool::new(temp.path(), true);
+    run(&mut pool, kind, &Rules::BARE, seeds(BARE)).tell();
+}
+
+fn the_kernels_flock_is_right() {
+    bare(Kind::Flock);
+}
+
+fn the_kernels_fcntl_is_right() {
+    bare(Kind::Fcntl);
+}
+
+fn claims_are_right() {
+    let lab = Lab::new(&[]);
+    let mut pool = Pool::new(lab.dir(), false);
+    run(&mut pool, Kind::Claims, &Rules::SERVED, seeds(300)).tell();
+}
