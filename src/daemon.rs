@@ -9,8 +9,9 @@ use nix::unistd::geteuid;
 
 use crate::cli::options::MountPlan;
 use crate::clock;
+use crate::fuse::interrupt;
 use crate::fuse::mount::{self, Mounted};
-use crate::fuse::session;
+use crate::fuse::session::Session;
 use crate::lock::Table;
 use crate::lock::ids::{Pid, Uid};
 use crate::lock::options::Options;
@@ -29,6 +30,7 @@ use crate::watch::{Event, Watch};
 /// fails, which the bare directory below would not see to.
 pub fn serve(plan: &MountPlan) -> Result<(), String> {
     check_proc()?;
+    interrupt::check().map_err(|e| e.to_string())?;
     let descriptors = raise_descriptor_limit();
     // Before any other thread is started: they are to leave signals alone.
     let watch = Watch::new(descriptors).map_err(|e| format!("cannot set up waiting: {e}"))?;
@@ -43,19 +45,22 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
     // Requests wait in the kernel until the session begins: nobody gets a board
     // that is about to be taken over.
     take_over(&service, &found);
+    // Nothing was served yet: the bare directory is no worse than before.
+    let give_up = |reason: String| {
+        let _ = mounted.unmount();
+        reason
+    };
+    let session = Session::begin(&service, device, mounted.all_users)
+        .map_err(|e| give_up(format!("cannot serve {}: {e}", shown(&mounted.dir))))?;
     let session = thread::Builder::new().name("session".to_owned()).spawn({
         let service = Arc::clone(&service);
-        let all_users = mounted.all_users;
         move || {
-            let ended = session::run(&service, device, all_users);
+            let ended = session.run();
             service.watch().unmounted();
             ended
         }
     });
-    let session = session.map_err(|e| {
-        let _ = mounted.unmount();
-        format!("cannot start a thread: {e}")
-    })?;
+    let session = session.map_err(|e| give_up(format!("cannot start a thread: {e}")))?;
     announce(&mounted);
     match attend(&service, &mounted)? {
         Ending::Asked => Ok(()),
@@ -126,6 +131,8 @@ fn options(plan: &MountPlan) -> Options {
         lease: plan.lease,
         release: plan.release,
         expire: plan.expire,
+        open: plan.open,
+        open_wait: plan.open_wait,
         max_boards: plan.max_boards,
         max_per_user: plan.max_per_user,
         daemon: Uid(geteuid().as_raw()),

@@ -5,6 +5,8 @@
 //! it decided. Data flows that one way; the table knows no FUSE, no clock and
 //! no I/O.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod clock;
 pub mod daemon;

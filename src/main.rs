@@ -1,5 +1,7 @@
 //! The `boardlock` command.
 
+mod read;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -15,8 +15,24 @@ const SUSPICIOUS: Duration = Duration::from_secs(2);
 pub fn effect(effect: &Effect, names: &mut UserNames) {
     match effect {
         Effect::Watch(_) | Effect::Unwatch(_) => {}
+        Effect::Answer { .. } | Effect::Changed(_) => {}
+        Effect::Waits {
+            path,
+            caller,
+            place,
+        } => {
+            let asks = asking(caller, names);
+            log::info!("{}: waited for by {asks}, place {place}", board(path));
+        }
         Effect::Acquired(held) => log::info!(
             "{}: acquired by {}, via {}, token {}",
+            board(&held.path),
+            who(held, names),
+            held.via,
+            held.token
+        ),
+        Effect::Shared(held) => log::info!(
+            "{}: shared by {}, via {}, token {}",
             board(&held.path),
             who(held, names),
             held.via,
@@ -65,6 +81,8 @@ fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
         End::Replaced => log::info!("{path}: released after {after}, replaced; had been {who}"),
         End::Renamed => log::info!("{path}: given up after {after} for another name by {who}"),
         End::Expired => log::info!("{path}: released after {after}, expired; had been {who}"),
+        End::Locked => log::debug!("{path}: no claim of {who} any more, but locked"),
+        End::Unlocked => log::info!("{path}: unlocked after {after}; had been {who}"),
         End::Emptied => {
             log::info!("{path}: released after {after}, it was empty and nobody held it");
         }
@@ -121,9 +139,12 @@ fn sending(sender: Sender, names: &mut UserNames) -> String {
 
 fn who(held: &Held, names: &mut UserNames) -> String {
     let user = printable(names.of(held.user.uid).as_bytes());
-    match held.holder {
-        Some(holder) => format!("{user}, pid {} ({})", holder.pid, command(&held.command)),
-        None => format!("{user}, detached"),
+    match (held.holder, held.locker) {
+        (Some(holder), _) => format!("{user}, pid {} ({})", holder.pid, command(&held.command)),
+        // Who opened the file is looked at only where it matters.
+        (None, Some(locker)) => format!("{user}, locked by pid {locker}"),
+        (None, None) if held.by_locks => format!("{user}, locked"),
+        (None, None) => format!("{user}, detached"),
     }
 }
 

@@ -15,10 +15,15 @@ Options for -o, separated by commas; a list inside one is separated by colons:
                         (owner, the default), or the holder's side alone (holder)
   expire=keep|hard      what becomes of a board whose time is up while its holder lives: kept and
                         shown as overdue (keep, the default), or freed (hard)
+  open=wait|strict|shared  what opening a held board for writing does: it waits where the board may
+                        yet turn out to be locked with flock(1), is refused where it is claimed, and
+                        holds nothing where it is locked (wait, the default); the same, but refused
+                        where it is locked (strict); always opens and holds nothing, so that flock(1)
+                        alone decides (shared)
   allow_other           fail when the directory cannot be served to all users; without it, an
                         ordinary user falls back to serving only himself, with a warning
   no_allow_other        serve only the user who mounts
-  lease=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=, over
+  lease=, open_wait=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=, over
                         the same as the long options, which win over them; dashes do as well
 Options of mount(8) and fstab(5) that change nothing here (rw, nosuid, nodev, noexec, noatime,
 nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted.
@@ -46,6 +51,11 @@ pub struct MountArgs {
     /// when it has not been renewed for this long; touching the file renews it.
     #[arg(long, value_name = "DURATION")]
     pub lease: Option<String>,
+
+    /// How long opening a board for writing waits at most while it may yet turn out to be
+    /// locked with flock(1); 0 to be refused at once [default: 2s]
+    #[arg(long, value_name = "DURATION")]
+    pub open_wait: Option<String>,
 
     /// Further tools that take a lock for their caller, as touch does
     #[arg(long, value_name = "NAME,..")]

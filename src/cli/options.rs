@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::duration;
 use super::mount::MountArgs;
-pub use crate::lock::options::{ExpireRule, MAX_BOARDS, MAX_PER_USER, ReleaseRule};
+pub use crate::lock::options::{
+    ExpireRule, MAX_BOARDS, MAX_PER_USER, OPEN_WAIT, OpenRule, ReleaseRule,
+};
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub struct MountPlan {
     pub release: ReleaseRule,
     /// What an expiry does.
     pub expire: ExpireRule,
+    /// What opening a held board for writing does.
+    pub open: OpenRule,
+    /// How long such an open waits at most; zero: never.
+    pub open_wait: Duration,
     /// Limit on boards in all.
     pub max_boards: usize,
     /// Limit on boards of one user.
@@ -72,6 +78,8 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, OptionError> {
 const OWN: &[&str] = &[
     "release",
     "expire",
+    "open",
+    "open_wait",
     "lease",
     "one_shot",
     "wrapper",
@@ -156,6 +164,8 @@ struct Settings {
     session_manager: Vec<String>,
     release: ReleaseRule,
     expire: ExpireRule,
+    open: OpenRule,
+    open_wait: Option<Duration>,
     max_boards: Option<usize>,
     max_per_user: Option<usize>,
     allow_other: Option<bool>,
@@ -176,6 +186,9 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
     s.over |= args.over;
     if let Some(text) = &args.lease {
         s.lease = Some(lease("--lease", text)?);
+    }
+    if let Some(text) = &args.open_wait {
+        s.open_wait = Some(open_wait("--open-wait", text)?);
     }
     if let Some(text) = &args.max_boards {
         s.max_boards = Some(limit("--max-boards", text)?);
@@ -206,6 +219,8 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
         session_manager: s.session_manager,
         release: s.release,
         expire: s.expire,
+        open: s.open,
+        open_wait: s.open_wait.unwrap_or(OPEN_WAIT),
         max_boards,
         max_per_user: s.max_per_user.unwrap_or(MAX_PER_USER).min(max_boards),
         allow_other: s.allow_other,
@@ -240,6 +255,19 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
                 other => return refuse(format!("{shown}: '{other}' is neither keep nor hard")),
             }
         }
+        "open" => {
+            s.open = match needed(&shown, value)? {
+                "wait" => OpenRule::Wait,
+                "strict" => OpenRule::Strict,
+                "shared" => OpenRule::Shared,
+                other => {
+                    return refuse(format!(
+                        "{shown}: '{other}' is neither wait, strict nor shared"
+                    ));
+                }
+            }
+        }
+        "open_wait" => s.open_wait = Some(open_wait(&shown, needed(&shown, value)?)?),
         "lease" => s.lease = Some(lease(&shown, needed(&shown, value)?)?),
         "max_boards" => s.max_boards = Some(limit(&shown, needed(&shown, value)?)?),
         "max_per_user" => s.max_per_user = Some(limit(&shown, needed(&shown, value)?)?),
@@ -308,6 +336,22 @@ fn bare(option: &str) -> &str {
 
 fn lease(option: &str, text: &str) -> Result<Duration, OptionError> {
     duration::parse(text).map_err(|reason| OptionError(format!("{option}: {reason}")))
+}
+
+/// An open that waits holds up the program that opens, and nobody can tell that
+/// from a hang: an hour is more than anybody can mean.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+fn open_wait(option: &str, text: &str) -> Result<Duration, OptionError> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let wait =
+        duration::parse(text).map_err(|reason| OptionError(format!("{option}: {reason}")))?;
+    if wait > OPEN_WAIT_MAX {
+        return refuse(format!("{option}: an open waits an hour at most"));
+    }
+    Ok(wait)
 }
 
 fn limit(option: &str, text: &str) -> Result<usize, OptionError> {

@@ -13,22 +13,23 @@ use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::{
     GENERATION, NO_LIFETIME, attr, empty, entry, handle, ino, mode, refused, sender, xattr_value,
 };
-use super::{attributes, xattr};
+use super::{attributes, locks, xattr};
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Change, Kind};
-use crate::lock::ids::Handle;
+use crate::lock::ids::{self, Handle, Pid};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::service::Service;
+use crate::service::{Service, Tell};
 
 /// The entries that one READDIR asks the table for; the kernel's buffer holds
 /// fewer.
@@ -48,6 +49,15 @@ impl Filesystem for Adapter {
         {
             return Err(std::io::Error::other(
                 "the kernel does not pass O_TRUNC on (FUSE_ATOMIC_O_TRUNC)",
+            ));
+        }
+        // Or file locks would be the kernel's own, and exclude no claim.
+        if config
+            .add_capabilities(InitFlags::FUSE_FLOCK_LOCKS | InitFlags::FUSE_POSIX_LOCKS)
+            .is_err()
+        {
+            return Err(std::io::Error::other(
+                "the kernel does not pass file locks on (FUSE_FLOCK_LOCKS, FUSE_POSIX_LOCKS)",
             ));
         }
         // Lookups in one directory need not wait for each other.
@@ -198,10 +208,13 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.0.open(sender(request), ino(number), mode(flags.0)) {
-            Ok(Handle(number)) => reply.opened(FileHandle(number), FopenFlags::FOPEN_DIRECT_IO),
-            Err(failure) => reply.error(refused("open", failure)),
-        }
+        self.0.open(
+            sender(request),
+            ino(number),
+            mode(flags.0),
+            locks::wait_id(request),
+            locks::opened(reply),
+        );
     }
 
     fn create(
@@ -271,11 +284,91 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         _number: INodeNo,
-        _opened: FileHandle,
-        _lock_owner: LockOwner,
+        opened: FileHandle,
+        lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        self.0.flush(handle(opened), ids::LockOwner(lock_owner.0));
         reply.ok();
+    }
+
+    fn getlk(
+        &self,
+        request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        reply: ReplyLock,
+    ) {
+        let call = locks::call(request, opened, lock_owner, (start, end), pid);
+        let (Some(call), Some(Some(kind))) = (call, locks::wanted(typ)) else {
+            reply.error(Errno::EINVAL);
+            return;
+        };
+        match self.0.conflict(sender(request), call, kind) {
+            Ok(Some(found)) => {
+                let pid = found.pid.map_or(0, Pid::get);
+                let kind = locks::number(found.kind);
+                reply.locked(found.range.start, found.range.end, kind, pid);
+            }
+            Ok(None) => reply.locked(start, end, libc::F_UNLCK, 0),
+            Err(failure) => reply.error(refused("look for a lock", failure)),
+        }
+    }
+
+    fn setlk(
+        &self,
+        request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let call = locks::call(request, opened, lock_owner, (start, end), pid);
+        let (Some(call), Some(wanted)) = (call, locks::wanted(typ)) else {
+            reply.error(Errno::EINVAL);
+            return;
+        };
+        match wanted {
+            // Unlocking comes as a request to wait, too.
+            None => empty(reply, "unlock", self.0.unlock(&call)),
+            Some(kind) => {
+                let wait = sleep.then(|| locks::wait_id(request));
+                self.0
+                    .lock(sender(request), wait, call, kind, locks::locked(reply));
+            }
+        }
+    }
+
+    fn poll(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        opened: FileHandle,
+        notifier: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let tell = flags
+            .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
+            .then(|| -> Tell {
+                Box::new(move || {
+                    if let Err(error) = notifier.notify() {
+                        log::debug!("telling of a change: {error}");
+                    }
+                })
+            });
+        reply.poll(locks::events(self.0.poll(handle(opened), tell)));
     }
 
     fn fsync(

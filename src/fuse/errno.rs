@@ -17,6 +17,14 @@ pub fn of(refusal: Refusal) -> Errno {
         | Refusal::TargetTaken => Errno::EBUSY,
         // open(2) with O_NONBLOCK that would block.
         Refusal::BusyNow => Errno::EAGAIN,
+        // fcntl(2), F_SETLKW.
+        Refusal::Deadlock => Errno::EDEADLK,
+        // A signal ended the wait; the kernel goes on waiting where the program
+        // wants its calls restarted.
+        Refusal::Interrupted => Errno::EINTR,
+        // flock(2), fcntl(2): no room for the lock. Not EAGAIN: nobody may take
+        // it for "held".
+        Refusal::NoLocks => Errno::ENOLCK,
         // The one errno that O_EXCL and link lockers know as "held".
         Refusal::Exists
         // setxattr(2) with XATTR_CREATE.
@@ -73,6 +81,9 @@ mod tests {
         for (refusal, errno) in [
             (Refusal::Busy, Errno::EBUSY),
             (Refusal::BusyNow, Errno::EAGAIN),
+            (Refusal::Deadlock, Errno::EDEADLK),
+            (Refusal::Interrupted, Errno::EINTR),
+            (Refusal::NoLocks, Errno::ENOLCK),
             (Refusal::Exists, Errno::EEXIST),
             (Refusal::Missing, Errno::ENOENT),
             (Refusal::Gone, Errno::ESTALE),

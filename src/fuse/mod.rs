@@ -6,6 +6,8 @@ mod answer;
 pub mod attributes;
 pub mod device;
 pub mod errno;
+pub mod interrupt;
+mod locks;
 pub mod mount;
 pub mod mountinfo;
 pub mod prepare;

@@ -1,29 +1,62 @@
 //! The requests of one mount, from its device to the adapter.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use fuser::{Config, Session, SessionACL};
+use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
+use super::interrupt::{self, NotSeen, Registration};
+use crate::lock::ids::WaitId;
 use crate::service::Service;
 
-/// Answers requests until the mount is gone.
-///
-/// In one thread, on purpose: a RELEASE that was read before a later request is
-/// then also applied before it (semantics.md, "Release").
-///
-/// # Errors
-/// When the kernel and fuser do not come to terms, or the device fails.
-pub fn run(service: &Arc<Service>, device: OwnedFd, all_users: bool) -> io::Result<()> {
-    let acl = if all_users {
-        SessionACL::All
-    } else {
-        SessionACL::Owner
-    };
-    let mut config = Config::default();
-    config.acl = acl;
-    config.n_threads = Some(1);
-    Session::from_fd(Adapter(Arc::clone(service)), device, acl, config)?.run()
+/// A mount whose kernel and daemon have come to terms.
+#[derive(Debug)]
+pub struct Session {
+    inner: fuser::Session<Adapter>,
+    interrupts: Registration,
+}
+
+impl Session {
+    /// Comes to terms with the kernel; it answers no requests yet.
+    ///
+    /// # Errors
+    /// When they do not come to terms, the device fails, or signals would not
+    /// end waits. The device is closed then.
+    pub fn begin(service: &Arc<Service>, device: OwnedFd, all_users: bool) -> io::Result<Session> {
+        let acl = if all_users {
+            SessionACL::All
+        } else {
+            SessionACL::Owner
+        };
+        let mut config = Config::default();
+        config.acl = acl;
+        config.n_threads = Some(1);
+        let interrupts = interrupt::register(device.as_fd(), {
+            let service = Arc::clone(service);
+            Arc::new(move |request| service.interrupted(WaitId(request)))
+        });
+        let inner = fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config)?;
+        if !interrupts.in_effect() {
+            return Err(io::Error::other(NotSeen::NotByFuser));
+        }
+        log::debug!("interrupts are seen: signals will end waits");
+        Ok(Session { inner, interrupts })
+    }
+
+    /// Answers requests until the mount is gone.
+    ///
+    /// In one thread, on purpose: a RELEASE that was read before a later request
+    /// is then also applied before it (semantics.md, "Release"), and a request
+    /// is parked before its interrupt is read.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn run(self) -> io::Result<()> {
+        let ended = self.inner.run();
+        // The number of the device may be another file's from now on.
+        drop(self.interrupts);
+        ended
+    }
 }

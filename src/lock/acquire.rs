@@ -73,7 +73,6 @@ impl Table {
             id: self.new_claim(),
             holder,
             user,
-            charged: caller.uid(),
             command,
             via,
             token: self.new_token(),
@@ -83,13 +82,15 @@ impl Table {
             atime: None,
             note: None,
             named: false,
+            locker: None,
             refused: Refused::default(),
         };
         let held = Held::new(self.path_of(dir, name), &claim);
+        self.charge(ino, caller.uid());
         self.begin_claim(ino, claim);
         self.add_name(dir, name, ino);
         self.effect(Effect::Acquired(held));
-        let handle = open.map(|mode| self.add_open(ino, caller, mode, true));
+        let handle = open.map(|mode| self.add_open(now, ino, caller, mode, true));
         Ok((ino, handle))
     }
 
@@ -126,7 +127,6 @@ impl Table {
             id: self.new_claim(),
             holder,
             user,
-            charged: user.uid,
             command,
             via: Chain("taken over".to_owned()),
             token: self.new_token(),
@@ -136,9 +136,11 @@ impl Table {
             atime: None,
             note: None,
             named: !matches!(record::judge(content), Written::Note),
+            locker: None,
             refused: Refused::default(),
         };
         let held = Held::new(name.to_vec(), &claim);
+        self.charge(ino, user.uid);
         self.begin_claim(ino, claim);
         self.add_name(Ino::ROOT, name, ino);
         self.effect(Effect::Acquired(held));
@@ -169,7 +171,11 @@ impl Table {
         let Some(claim) = &node.claim else {
             return Err(Refusal::Missing);
         };
-        let charged = claim.charged;
+        let charged = node.charged;
+        // A lock on one name would be a lock on another that nobody asked for.
+        if claim.is_by_locks() {
+            return Err(self.refuse(ino, caller, Refusal::NotPermitted));
+        }
         if !claim.movable_by(caller) {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
         }
@@ -193,6 +199,7 @@ impl Table {
         claim.since = *now;
         let held = Held::new(path, claim);
         self.effect(Effect::Acquired(held));
+        self.changed(ino);
     }
 
     /// Whether the caller may put a new name into a directory: into a claimed

@@ -111,7 +111,7 @@ impl Table {
             size: size as u64,
             atime: claim.and_then(|claim| claim.atime).unwrap_or(now.wall),
             mtime,
-            ctime: self.changed(node),
+            ctime: self.acquired_at(node),
             links: match &node.body {
                 // Directories do not count what is in them, as on btrfs.
                 Body::Directory(_) if ino == Ino::ROOT => 1,
@@ -169,8 +169,9 @@ impl Table {
             return Err(self.refuse(ino, caller, Refusal::Busy));
         }
         if let Some(size) = change.size {
-            let allowed = match handle.and_then(|handle| self.opens.get(&handle)) {
-                Some(open) => self.may_write(open),
+            let opened = handle.and_then(|handle| Some((handle, self.opens.get(&handle)?)));
+            let allowed = match opened {
+                Some((handle, open)) => self.may_write(handle, open),
                 None => held,
             };
             if !allowed {
@@ -284,6 +285,7 @@ impl Table {
         if let Some(claim) = self.claim_mut(ino) {
             claim.note = note;
         }
+        self.changed(ino);
         Ok(())
     }
 
@@ -292,7 +294,7 @@ impl Table {
     /// would release.
     fn may_annotate(&mut self, caller: &Caller, ino: Ino) -> Result<(), Refusal> {
         let claim = self.node(ino)?.claim.as_ref().ok_or(Refusal::Gone)?;
-        let side_only = matches!(claim.holder, Holder::Process(_))
+        let side_only = matches!(claim.holder, Holder::Process(_) | Holder::Files(_))
             && self.options.release == ReleaseRule::Holder;
         let allowed =
             claim.on_side(caller) || (!side_only && self.is_file_user(claim.user.uid, caller));

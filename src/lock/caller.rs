@@ -3,11 +3,14 @@
 //! Found by `process`, judged by the table (semantics.md, "Who is the
 //! caller"). Plain data: whatever holds a pidfd stays outside.
 
-use super::ids::{ProcessId, Uid, User};
+use super::ids::{Pid, ProcessId, Uid, User};
 
 /// The process that asks, and for whom.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// The thread whose system call this is, as the kernel numbers it; none
+    /// when the daemon cannot see it.
+    pub thread: Option<Pid>,
     /// The process whose system call this is; none when the daemon cannot see
     /// it (it lives in a pid namespace beside or above the daemon's).
     pub requester: Option<ProcessId>,
@@ -78,6 +81,20 @@ impl std::fmt::Display for Chain {
 }
 
 impl Caller {
+    /// Somebody of whom nothing but the user is known.
+    pub fn unknown(user: User) -> Caller {
+        Caller {
+            thread: None,
+            requester: None,
+            program: String::new(),
+            user,
+            standing: Standing::Unseen,
+            ancestors: Vec::new(),
+            job: 0,
+            scripts: Vec::new(),
+        }
+    }
+
     /// The processes that may hold for this caller: itself and the shells it
     /// was forked from.
     pub fn lineage(&self) -> &[ProcessId] {

@@ -1,9 +1,10 @@
-//! A claim: who holds a board, since when and for how long.
+//! A hold: who has a board, since when and for how long. Most are claims; where
+//! file locks alone hold a board, the hold is kept in the same form.
 
 use std::collections::VecDeque;
 
 use super::caller::{Caller, Chain};
-use super::ids::{ProcessId, Token, Uid, User};
+use super::ids::{Pid, ProcessId, Token, Uid, User};
 use super::refusal::Refusal;
 use super::time::{Expiry, Now, Timestamp};
 
@@ -23,14 +24,24 @@ pub enum Holder {
     /// Nobody: a claimed directory whose holder ended while there were boards
     /// in it. It goes with the last of them.
     Gone,
+    /// File locks alone, for as long as there are any. These processes show as
+    /// its holders, which decides nothing about how long it lasts.
+    Files(Vec<ProcessId>),
 }
 
 impl Holder {
-    /// The process that holds now.
+    /// The process that holds now, and with whose end it holds no more.
     pub fn process(&self) -> Option<ProcessId> {
+        self.lineage().first().copied()
+    }
+
+    /// The processes that are the holder: one for a claim, of those that show
+    /// as holders of file locks each.
+    pub fn shown(&self) -> &[ProcessId] {
         match self {
-            Holder::Process(lineage) => lineage.first().copied(),
-            Holder::Detached | Holder::Gone => None,
+            Holder::Process(lineage) => lineage.get(..1).unwrap_or_default(),
+            Holder::Files(shown) => shown,
+            Holder::Detached | Holder::Gone => &[],
         }
     }
 
@@ -38,12 +49,12 @@ impl Holder {
     pub fn lineage(&self) -> &[ProcessId] {
         match self {
             Holder::Process(lineage) => lineage,
-            Holder::Detached | Holder::Gone => &[],
+            Holder::Detached | Holder::Gone | Holder::Files(_) => &[],
         }
     }
 }
 
-/// A claim.
+/// A hold.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// This hold.
@@ -52,9 +63,6 @@ pub struct Claim {
     pub holder: Holder,
     /// The holder's user: the file's.
     pub user: User,
-    /// The user whose boards it counts among: whose request made it, so that
-    /// nobody can use up another's share.
-    pub charged: Uid,
     /// The holder's command line, printable.
     pub command: String,
     /// The chain by which the holder was found.
@@ -73,6 +81,8 @@ pub struct Claim {
     pub note: Option<Vec<u8>>,
     /// Whether what was written last named who holds; else it is a note.
     pub named: bool,
+    /// Who made the last file lock, for the log, where file locks hold it.
+    pub locker: Option<Pid>,
     /// Who was refused something about the board during this hold.
     pub refused: Refused,
 }
@@ -84,8 +94,9 @@ impl Claim {
     /// bash's subshell holds, and then becomes mv.
     pub fn held_by(&self, caller: &Caller) -> bool {
         self.holder
-            .process()
-            .is_some_and(|holder| caller.lineage().contains(&holder) || caller.acts_in(holder))
+            .shown()
+            .iter()
+            .any(|holder| caller.lineage().contains(holder) || caller.acts_in(*holder))
     }
 
     /// Whether the caller is on the holder's side: the holder or a descendant.
@@ -93,18 +104,24 @@ impl Claim {
         self.held_by(caller)
             || self
                 .holder
-                .process()
-                .is_some_and(|holder| caller.descends_from(holder))
+                .shown()
+                .iter()
+                .any(|holder| caller.descends_from(*holder))
     }
 
     /// Whether the caller may give the claim another name: its holder, or the
     /// user of a detached one.
     pub fn movable_by(&self, caller: &Caller) -> bool {
         match self.holder {
-            Holder::Process(_) => self.held_by(caller),
+            Holder::Process(_) | Holder::Files(_) => self.held_by(caller),
             Holder::Detached => self.user.uid == caller.uid(),
             Holder::Gone => false,
         }
+    }
+
+    /// Whether file locks alone hold it, and it is no claim.
+    pub fn is_by_locks(&self) -> bool {
+        matches!(self.holder, Holder::Files(_))
     }
 
     /// Whether the expiry has passed.

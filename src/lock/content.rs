@@ -46,7 +46,7 @@ impl Table {
         if self.claim(ino).is_none() {
             return Err(Refusal::NotHeld);
         }
-        if !self.may_write(open) {
+        if !self.may_write(handle, open) {
             return Err(Refusal::Busy);
         }
         let node = self.node_mut(ino)?;
@@ -71,11 +71,16 @@ impl Table {
         let kept = Kept {
             ino,
             claim: claim.id,
-            written: record::judge(content),
+            // Under file locks alone content decides nothing.
+            written: match claim.holder {
+                Holder::Files(_) => Written::Note,
+                _ => record::judge(content),
+            },
         };
         if let Some(open) = self.opens.get_mut(&handle) {
             open.snapshot = None;
         }
+        self.changed(ino);
         Ok(kept)
     }
 
@@ -96,6 +101,7 @@ impl Table {
         if let Body::File(content) = &mut self.node_mut(ino)?.body {
             content.resize(size, 0);
         }
+        self.changed(ino);
         Ok(())
     }
 
@@ -104,7 +110,7 @@ impl Table {
     /// was not written over meanwhile.
     pub fn name(&mut self, now: &Now, kept: &Kept, named: Named) {
         let content = self.content(kept.ino).unwrap_or_default();
-        if record::judge(content) != kept.written {
+        if record::judge(content) != kept.written || self.is_by_locks(kept.ino) {
             return;
         }
         let lease = self.options.lease;
@@ -174,6 +180,7 @@ impl Table {
             let held = Held::new(self.path(kept.ino), claim);
             self.effect(Effect::Passed(held));
         }
+        self.settle_board(kept.ino, now);
         self.expire(now);
     }
 
@@ -202,6 +209,7 @@ impl Table {
     pub fn set_snapshot(&mut self, handle: Handle, text: Vec<u8>) {
         if let Some(open) = self.opens.get_mut(&handle) {
             open.snapshot = Some(text);
+            open.seen = self.nodes.get(&open.ino).map_or(0, |node| node.version);
         }
     }
 

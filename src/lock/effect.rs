@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::caller::Caller;
 use super::claim::Claim;
-use super::ids::{ProcessId, Token, User};
+use super::ids::{Handle, Pid, ProcessId, Token, User, WaitId};
 use super::refusal::Refusal;
 
 /// Something to be done outside the table.
@@ -19,6 +19,8 @@ pub enum Effect {
     /// A board changed hands: its holder ended and a shell it was forked from
     /// holds on, or a pid was written into it.
     Passed(Held),
+    /// One more shares a board that is locked.
+    Shared(Held),
     /// A board was released.
     Released {
         /// The hold that ended.
@@ -27,6 +29,24 @@ pub enum Effect {
         end: End,
         /// How long it lasted.
         after: Duration,
+    },
+    /// A request that waited is to be answered: an open with its open file.
+    Answer {
+        /// The request.
+        wait: WaitId,
+        /// What becomes of it.
+        outcome: Result<Option<Handle>, Refusal>,
+    },
+    /// The board of an open file that is polled has changed.
+    Changed(Handle),
+    /// Somebody waits for a board.
+    Waits {
+        /// The board.
+        path: Vec<u8>,
+        /// Who.
+        caller: Caller,
+        /// The place in the queue, from 1.
+        place: usize,
     },
     /// Somebody was refused a board, for the first time during this hold.
     Refused {
@@ -50,6 +70,10 @@ pub struct Held {
     pub user: User,
     /// The holder; none for a detached claim.
     pub holder: Option<ProcessId>,
+    /// Whether file locks hold it, and it is no claim.
+    pub by_locks: bool,
+    /// Who made the last of these locks.
+    pub locker: Option<Pid>,
     /// Its command line.
     pub command: String,
     /// How it was found.
@@ -64,7 +88,9 @@ impl Held {
         Held {
             path,
             user: claim.user,
-            holder: claim.holder.process(),
+            holder: claim.holder.shown().first().copied(),
+            by_locks: claim.is_by_locks(),
+            locker: claim.locker,
             command: claim.command.clone(),
             via: claim.via.0.clone(),
             token: claim.token,
@@ -92,4 +118,9 @@ pub enum End {
     Expired,
     /// A claimed directory without a holder lost its last board.
     Emptied,
+    /// A lock was tried through the file that claimed it: file locks alone hold
+    /// it from then on.
+    Locked,
+    /// The last file lock was let go.
+    Unlocked,
 }

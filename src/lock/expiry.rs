@@ -50,15 +50,17 @@ impl Deadlines {
 }
 
 impl Table {
-    /// When time next ends a claim, on each clock.
+    /// When time next ends a claim, or an open's wait, on each clock.
     pub fn next_deadlines(&self) -> (Option<BootTime>, Option<Timestamp>) {
+        let expiry = self.deadlines.boot.first().map(|(moment, _)| *moment);
+        let open = self.open_until.first().map(|(moment, _)| *moment);
         (
-            self.deadlines.boot.first().map(|(moment, _)| *moment),
+            expiry.into_iter().chain(open).min(),
             self.deadlines.wall.first().map(|(moment, _)| *moment),
         )
     }
 
-    /// Ends the claims whose time has come.
+    /// Ends the claims, and the waits of opens, whose time has come.
     pub fn expire(&mut self, now: &Now) {
         while let Some((moment, ino)) = self.deadlines.boot.first().copied()
             && moment <= now.boot
@@ -66,6 +68,7 @@ impl Table {
             self.deadlines.set(ino, None);
             self.lose(ino, &End::Expired, now);
         }
+        self.expire_opens(now);
         while let Some((moment, ino)) = self.deadlines.wall.first().copied()
             && moment <= now.wall
         {
@@ -79,6 +82,7 @@ impl Table {
         if let Some(claim) = self.claim_mut(ino) {
             claim.expiry = expiry;
         }
+        self.changed(ino);
         self.set_deadline(ino);
     }
 
@@ -91,7 +95,7 @@ impl Table {
             let ends = match claim.holder {
                 Holder::Detached => true,
                 Holder::Process(_) => self.options.expire == ExpireRule::Hard,
-                Holder::Gone => false,
+                Holder::Gone | Holder::Files(_) => false,
             };
             claim.expiry.filter(|_| ends)
         });

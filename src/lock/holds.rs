@@ -1,4 +1,4 @@
-//! Holds: how a claim begins and ends, the names it has and the processes it
+//! Holds: how one begins and ends, the names it has and the processes it
 //! hangs on. Every way of acquiring and releasing comes down to these.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Held};
 use super::ids::{Gid, Ino, ProcessId, Uid, User};
-use super::node::{Body, Directory, Node};
+use super::node::{Body, Directory, Name, Node};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::Now;
@@ -27,14 +27,14 @@ impl Table {
     /// is still open, else a new one.
     pub(super) fn inode_for(&mut self, dir: Ino, name: &[u8], body: Body, now: &Now) -> Ino {
         if matches!(body, Body::File(_))
-            && let Some(ino) = self.former.get(&(dir, name.into())).copied()
-            && let Some(node) = self.nodes.get_mut(&ino)
+            && let Some(rivals) = self.former.get(&(dir, name.into()))
+            && let Some(ino) = rivals.last().copied()
         {
-            node.body = body;
-            for key in std::mem::take(&mut node.former) {
-                self.former.remove(&key);
+            self.forget_former(ino);
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                node.body = body;
+                return ino;
             }
-            return ino;
         }
         self.last_ino += 1;
         let ino = Ino(self.last_ino);
@@ -42,18 +42,26 @@ impl Table {
             uid: self.options.daemon,
             gid: Gid(0),
         };
-        self.nodes.insert(
-            ino,
-            Node {
-                body,
-                names: Vec::new(),
-                former: Vec::new(),
-                opens: Vec::new(),
-                claim: None,
-                last: (nobody, now.wall),
-            },
-        );
+        self.nodes.insert(ino, Node::new(body, (nobody, now.wall)));
         ino
+    }
+
+    /// A free inode is no longer what its names were last; those names.
+    pub(super) fn forget_former(&mut self, ino: Ino) -> Vec<(Ino, Name)> {
+        let names = self
+            .nodes
+            .get_mut(&ino)
+            .map(|node| std::mem::take(&mut node.former))
+            .unwrap_or_default();
+        for key in &names {
+            if let Some(rivals) = self.former.get_mut(key) {
+                rivals.retain(|rival| *rival != ino);
+                if rivals.is_empty() {
+                    self.former.remove(key);
+                }
+            }
+        }
+        names
     }
 
     /// Gives an inode a claim.
@@ -65,9 +73,28 @@ impl Table {
         }
         self.hang_on(ino, &lineage);
         self.set_deadline(ino);
+        self.changed(ino);
     }
 
-    /// Gives a claimed inode a name, which counts among its user's.
+    /// The names of an inode count among this user's from now on.
+    pub(super) fn charge(&mut self, ino: Ino, uid: Uid) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        let (old, names) = (std::mem::replace(&mut node.charged, uid), node.names.len());
+        self.count(old, 0, names);
+        self.count(uid, names, 0);
+    }
+
+    fn count(&mut self, uid: Uid, more: usize, less: usize) {
+        let count = self.per_user.entry(uid).or_default();
+        *count = (*count + more).saturating_sub(less);
+        if *count == 0 {
+            self.per_user.remove(&uid);
+        }
+    }
+
+    /// Gives an inode a name, which counts among its user's.
     pub(super) fn add_name(&mut self, dir: Ino, name: &[u8], ino: Ino) {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return;
@@ -77,17 +104,9 @@ impl Table {
             Body::Link(target) => Some(target.clone()),
             _ => None,
         };
-        let charged = node.claim.as_ref().map(|claim| claim.charged);
-        let key = (dir, name.into());
-        if let Some(old) = self.former.remove(&key)
-            && let Some(old) = self.nodes.get_mut(&old)
-        {
-            old.former.retain(|other| *other != key);
-        }
+        let charged = node.charged;
         self.boards += 1;
-        if let Some(uid) = charged {
-            *self.per_user.entry(uid).or_default() += 1;
-        }
+        self.count(charged, 1, 0);
         if let Some(directory) = self.nodes.get_mut(&dir).and_then(Node::directory_mut) {
             directory.insert(name.into(), ino);
             if let Some(target) = target {
@@ -107,16 +126,9 @@ impl Table {
             Body::Link(target) => Some(target.clone()),
             _ => None,
         };
-        let charged = node.claim.as_ref().map(|claim| claim.charged);
+        let charged = node.charged;
         self.boards = self.boards.saturating_sub(1);
-        if let Some(uid) = charged
-            && let Some(count) = self.per_user.get_mut(&uid)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.per_user.remove(&uid);
-            }
-        }
+        self.count(charged, 0, 1);
         if let Some(directory) = self.nodes.get_mut(&dir).and_then(Node::directory_mut) {
             directory.remove(name);
             if let Some(target) = target {
@@ -125,21 +137,31 @@ impl Table {
         }
     }
 
-    /// Ends a claim: all its names go, what was written goes, the board is
-    /// free. The inode stays while it is open. Claimed directories without a
-    /// holder that this empties go with it.
+    /// Ends a hold. What holds the board next takes it over with its names: file
+    /// locks that were made under the claim, or the first waiter. Else all its
+    /// names go and the board is free; the inode stays while it is open.
+    /// Claimed directories without a holder that this empties go with it.
     pub(super) fn end_claim(&mut self, ino: Ino, end: &End, now: &Now) {
-        let mut left = self.end_alone(ino, end, now);
+        let mut names = self.end_alone(ino, end, now);
+        let mut freed = names.clone();
         // Users nest directories as deep as they like: a loop, no recursion.
-        while let Some(dir) = left.pop() {
+        while let Some((dir, _)) = names.pop() {
             if self.is_over(dir) {
-                left.extend(self.end_alone(dir, &End::Emptied, now));
+                let more = self.end_alone(dir, &End::Emptied, now);
+                freed.extend(more.iter().cloned());
+                names.extend(more);
+            }
+        }
+        // The name that another inode replaces this one under is not free.
+        if *end != End::Replaced {
+            for (dir, name) in freed {
+                self.name_is_free(dir, &name, now);
             }
         }
     }
 
-    /// Ends one claim and says which directories its names were in.
-    fn end_alone(&mut self, ino: Ino, end: &End, now: &Now) -> Vec<Ino> {
+    /// Ends one hold and says which names are free by that.
+    fn end_alone(&mut self, ino: Ino, end: &End, now: &Now) -> Vec<(Ino, Name)> {
         let Some(claim) = self.claim(ino).cloned() else {
             return Vec::new();
         };
@@ -151,26 +173,67 @@ impl Table {
         for (dir, name) in &names {
             let held = Held::new(self.path_of(*dir, name), &claim);
             self.tell_release(held, &claim, end, now);
-            self.drop_name(*dir, name, ino);
         }
         self.let_go(ino, claim.holder.lineage());
         self.deadlines.set(ino, None);
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return Vec::new();
+        };
+        node.last = (claim.user, claim.since.wall);
+        node.claim = None;
+        // What was given back, or taken away, is not held by a lock either.
+        if matches!(end, End::Unlinked { .. } | End::Replaced) {
+            node.locks.clear();
+        }
+        if let Body::File(content) = &mut node.body
+            && *end != End::Locked
+        {
+            content.clear();
+        }
+        self.changed(ino);
+        if self.has_lock(ino) {
+            self.hold_by_locks(ino, now);
+            self.settle_board(ino, now);
+            return Vec::new();
+        }
+        if *end != End::Replaced && self.is_next(ino, &names) {
+            self.settle_board(ino, now);
+            return Vec::new();
+        }
+        for (dir, name) in &names {
+            self.drop_name(*dir, name, ino);
+        }
+        self.decide_opens(ino, now);
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.last = (claim.user, claim.since.wall);
-            node.claim = None;
-            if let Body::File(content) = &mut node.body {
-                content.clear();
-            }
             if node.opens.is_empty() {
                 self.nodes.remove(&ino);
             } else if node.is_file() {
-                node.former = names.clone();
+                node.former.clone_from(&names);
                 for key in &names {
-                    self.former.insert(key.clone(), ino);
+                    self.former.entry(key.clone()).or_default().push(ino);
                 }
             }
         }
-        names.into_iter().map(|(dir, _)| dir).collect()
+        names
+    }
+
+    fn has_lock(&self, ino: Ino) -> bool {
+        self.nodes
+            .get(&ino)
+            .is_some_and(|node| !node.locks.is_empty())
+    }
+
+    /// Whether the first of those who wait for a board that was freed, under
+    /// these names, waits for this inode.
+    fn is_next(&self, ino: Ino, names: &[(Ino, Name)]) -> bool {
+        let Some(first) = self.first_arrival(ino) else {
+            return false;
+        };
+        !names
+            .iter()
+            .flat_map(|(dir, name)| self.rivals(*dir, name))
+            .filter_map(|rival| self.first_arrival(rival))
+            .any(|arrival| arrival < first)
     }
 
     pub(super) fn tell_release(&mut self, held: Held, claim: &Claim, end: &End, now: &Now) {
@@ -205,10 +268,9 @@ impl Table {
             .nodes
             .get(&ino)
             .is_some_and(|node| ino != Ino::ROOT && node.names.is_empty() && node.opens.is_empty());
-        if unused && let Some(node) = self.nodes.remove(&ino) {
-            for key in node.former {
-                self.former.remove(&key);
-            }
+        if unused {
+            self.forget_former(ino);
+            self.nodes.remove(&ino);
         }
     }
 

@@ -81,6 +81,15 @@ impl Ino {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(pub u64);
 
+/// Whom the kernel counts a fcntl lock as: the table of open files of a process
+/// (POSIX locks) or an open file (OFD locks), as a number that says no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockOwner(pub u64);
+
+/// A request that is answered later. Never used twice in a mount's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaitId(pub u64);
+
 /// The number of an acquisition; it only grows (semantics.md, "Metadata").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);

@@ -1,10 +1,12 @@
-//! The lock table: boards, claims, holders, expiry. Pure: an event and a time
+//! The lock table: boards, claims, file locks, waiters, expiry. Pure: an event and a time
 //! in, a decision and its effects out. No FUSE, no clock, no I/O.
 //!
 //! | rule of semantics.md | file |
 //! | --- | --- |
 //! | Acquire, by call | `acquire.rs`, `rename.rs` |
-//! | Opening a held board for writing | `open.rs` |
+//! | Opening a held board for writing | `open.rs`, `parked.rs` |
+//! | File locks | `locking.rs`, `file_lock.rs` |
+//! | File locks: order, waiting | `queue.rs` |
 //! | Release | `release.rs`, `holds.rs` |
 //! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
 //! | Metadata: content | `content.rs`, `record.rs` |
@@ -18,17 +20,22 @@ pub mod claim;
 pub mod content;
 pub mod effect;
 pub mod expiry;
+pub mod file_lock;
 mod holds;
 pub mod ids;
+pub mod locking;
 pub mod node;
 pub mod open;
 pub mod options;
+mod parked;
+pub mod queue;
 pub mod record;
 pub mod refusal;
 pub mod release;
 pub mod rename;
 pub mod table;
 pub mod time;
+mod watchers;
 
 #[cfg(test)]
 mod tests;

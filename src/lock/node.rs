@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::claim::Claim;
-use super::ids::{Handle, Ino, User};
+use super::file_lock::FileLock;
+use super::ids::{Handle, Ino, Uid, User, WaitId};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -52,6 +53,18 @@ pub struct Node {
     pub former: Vec<(Ino, Name)>,
     /// Its open files.
     pub opens: Vec<Handle>,
+    /// Its file locks, in the order in which they were granted. None while it
+    /// has no name.
+    pub locks: Vec<FileLock>,
+    /// The locks that wait for it, in the order in which they came.
+    pub queue: Vec<WaitId>,
+    /// The opens that wait until it is decided what their board becomes.
+    pub opening: Vec<WaitId>,
+    /// Grows with each change of its state.
+    pub version: u64,
+    /// The user whose boards its names count among: whose request made them, so
+    /// that nobody can use up another's share.
+    pub charged: Uid,
     /// Who holds it. None for a free one and for directories that an
     /// administrator laid out.
     pub claim: Option<Claim>,
@@ -144,6 +157,23 @@ impl Directory {
 }
 
 impl Node {
+    /// An inode without names that nobody holds.
+    pub fn new(body: Body, last: (User, Timestamp)) -> Node {
+        Node {
+            body,
+            names: Vec::new(),
+            former: Vec::new(),
+            opens: Vec::new(),
+            locks: Vec::new(),
+            queue: Vec::new(),
+            opening: Vec::new(),
+            version: 1,
+            charged: last.0.uid,
+            claim: None,
+            last,
+        }
+    }
+
     /// The directory that it is.
     pub fn directory(&self) -> Option<&Directory> {
         match &self.body {

@@ -1,13 +1,13 @@
 //! Open files of boards (semantics.md, "Opening a held board for writing").
-//!
-//! Until file locks are served, an open that would have to wait is refused.
 
 use super::caller::Caller;
 use super::claim::ClaimId;
-use super::ids::{Handle, Ino, ProcessId};
+use super::ids::{Handle, Ino, Pid, ProcessId, User, WaitId};
 use super::node::Body;
+use super::options::OpenRule;
 use super::refusal::Refusal;
 use super::table::Table;
+use super::time::{BootTime, Now};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -22,12 +22,36 @@ pub struct OpenMode {
     pub nonblock: bool,
 }
 
+/// What became of an open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// There is an open file.
+    Done(Handle),
+    /// The caller waits; [`super::effect::Effect::Answer`] tells how it ends.
+    Waits,
+}
+
+/// What an open comes to as things are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// An open file on the holder's side: O_TRUNC counts.
+    Theirs,
+    /// An open file, which may hold nothing.
+    Opens,
+    /// That is not decided.
+    Waits,
+}
+
 /// An open file.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub ino: Ino,
-    /// The process that opened it.
+    /// The process that opened it, where that was looked at.
     pub opener: Option<ProcessId>,
+    /// The thread that opened it, when, and for whom.
+    pub thread: Option<Pid>,
+    pub opened: BootTime,
+    pub user: User,
     /// The hold on whose side it was opened: what is written through it counts
     /// while that hold lasts. None for one that holds nothing.
     pub side_of: Option<ClaimId>,
@@ -36,16 +60,48 @@ pub(super) struct Open {
     pub append: bool,
     /// What its reads show.
     pub snapshot: Option<Vec<u8>>,
+    /// The version of its board that they show; 0 before the first.
+    pub seen: u64,
+    /// Whether a change of the board is to be told.
+    pub polled: bool,
 }
 
 impl Table {
-    /// Opens a board that is there.
+    /// Opens a board that is there; without `wait` what would wait is refused.
     ///
     /// # Errors
     /// `Gone` for one that was freed since it was looked up. For writing, when
     /// another holds it: `Busy`, or `BusyNow` with O_NONBLOCK; O_APPEND opens,
     /// and holds nothing.
-    pub fn open(&mut self, caller: &Caller, ino: Ino, mode: OpenMode) -> Result<Handle, Refusal> {
+    pub fn open(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        mode: OpenMode,
+        wait: Option<WaitId>,
+    ) -> Result<Opened, Refusal> {
+        match (self.judge_open(caller, ino, mode), wait) {
+            (Ok(Judged::Waits), Some(wait)) => {
+                self.park(now, wait, ino, caller, mode);
+                Ok(Opened::Waits)
+            }
+            (Ok(Judged::Waits), None) => Err(self.refuse(ino, caller, Refusal::Busy)),
+            (Ok(_), _) => Ok(Opened::Done(self.opened_as_judged(now, ino, caller, mode))),
+            (Err(refusal @ (Refusal::Busy | Refusal::BusyNow)), _) => {
+                Err(self.refuse(ino, caller, refusal))
+            }
+            (Err(refusal), _) => Err(refusal),
+        }
+    }
+
+    /// What an open comes to. Changes nothing.
+    pub(super) fn judge_open(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        mode: OpenMode,
+    ) -> Result<Judged, Refusal> {
         let node = self.node(ino)?;
         if node.is_directory() {
             return Err(Refusal::IsDirectory);
@@ -54,29 +110,53 @@ impl Table {
             return Err(Refusal::Gone);
         };
         if !mode.write && !mode.truncate {
-            return Ok(self.add_open(ino, caller, mode, false));
+            return Ok(Judged::Opens);
         }
-        if claim.held_by(caller) {
-            let handle = self.add_open(ino, caller, mode, false);
-            if mode.truncate
-                && let Body::File(content) = &mut self.node_mut(ino)?.body
-            {
-                content.clear();
-            }
-            return Ok(handle);
+        let rule = self.options.open;
+        let theirs = claim.held_by(caller) || (claim.is_by_locks() && claim.on_side(caller));
+        if theirs {
+            return Ok(Judged::Theirs);
         }
-        if mode.append {
-            return Ok(self.add_open(ino, caller, mode, false));
+        if mode.append
+            || rule == OpenRule::Shared
+            || (claim.is_by_locks() && rule != OpenRule::Strict)
+        {
+            return Ok(Judged::Opens);
         }
-        Err(self.refuse(
-            ino,
-            caller,
-            if mode.nonblock {
-                Refusal::BusyNow
-            } else {
-                Refusal::Busy
-            },
-        ))
+        if mode.nonblock {
+            return Err(Refusal::BusyNow);
+        }
+        let undecided = || {
+            node.opens
+                .iter()
+                .filter_map(|handle| self.opens.get(handle))
+                .any(|open| open.claiming && open.side_of == Some(claim.id))
+        };
+        if !claim.is_by_locks() && !self.options.open_wait.is_zero() && undecided() {
+            return Ok(Judged::Waits);
+        }
+        Err(Refusal::Busy)
+    }
+
+    /// The open file that an open was judged to get.
+    pub(super) fn opened_as_judged(
+        &mut self,
+        now: &Now,
+        ino: Ino,
+        caller: &Caller,
+        mode: OpenMode,
+    ) -> Handle {
+        let theirs = self.judge_open(caller, ino, mode) == Ok(Judged::Theirs);
+        let handle = self.add_open(now, ino, caller, mode, false);
+        if theirs
+            && mode.truncate
+            && let Some(node) = self.nodes.get_mut(&ino)
+            && let Body::File(content) = &mut node.body
+        {
+            content.clear();
+            self.changed(ino);
+        }
+        handle
     }
 
     /// Opens a directory. One that is claimed only with `listing`
@@ -106,6 +186,7 @@ impl Table {
     /// Adds an open file. It is on the holder's side if the caller is.
     pub(super) fn add_open(
         &mut self,
+        now: &Now,
         ino: Ino,
         caller: &Caller,
         mode: OpenMode,
@@ -124,22 +205,33 @@ impl Table {
             Open {
                 ino,
                 opener: caller.requester,
+                thread: caller.thread,
+                opened: now.boot,
+                user: caller.user,
                 side_of,
                 claiming,
                 append: mode.append,
                 snapshot: None,
+                seen: 0,
+                polled: false,
             },
         );
         handle
     }
 
-    /// The last descriptor of an open file was closed.
-    pub fn close(&mut self, handle: Handle) {
+    /// The last descriptor of an open file was closed: its locks are gone.
+    pub fn close(&mut self, now: &Now, handle: Handle) {
         let Some(open) = self.opens.remove(&handle) else {
             return;
         };
         if let Some(node) = self.nodes.get_mut(&open.ino) {
             node.opens.retain(|other| *other != handle);
+        }
+        // OFD locks go by no other way: nothing tells them from POSIX locks,
+        // which are gone by now.
+        self.drop_locks(open.ino, now, |lock| lock.handle == handle);
+        if open.claiming {
+            self.decide_opens(open.ino, now);
         }
         self.forget_if_unused(open.ino);
     }
@@ -165,9 +257,16 @@ impl Table {
                 })
     }
 
-    /// Whether what is written through an open file counts.
-    pub(super) fn may_write(&self, open: &Open) -> bool {
-        self.claim(open.ino)
-            .is_some_and(|claim| open.side_of == Some(claim.id))
+    /// Whether what is written through an open file counts: it was opened on
+    /// the holder's side, or has a lock.
+    pub(super) fn may_write(&self, handle: Handle, open: &Open) -> bool {
+        let Some(node) = self.nodes.get(&open.ino) else {
+            return false;
+        };
+        let side = node
+            .claim
+            .as_ref()
+            .is_some_and(|claim| open.side_of == Some(claim.id));
+        side || node.locks.iter().any(|lock| lock.handle == handle)
     }
 }

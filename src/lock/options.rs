@@ -24,6 +24,23 @@ pub enum ExpireRule {
     Hard,
 }
 
+/// What becomes of an open for writing that meets a held board (semantics.md,
+/// "Opening a held board for writing").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OpenRule {
+    /// It waits where the board may yet be held by file locks, is refused where
+    /// it is claimed, and holds nothing where file locks hold it.
+    #[default]
+    Wait,
+    /// The same, but refused where file locks hold it, too.
+    Strict,
+    /// It always succeeds and holds nothing: flock(2) alone decides.
+    Shared,
+}
+
+/// How long an open waits at most, by default.
+pub const OPEN_WAIT: Duration = Duration::from_secs(2);
+
 /// How many boards there can be, by default.
 pub const MAX_BOARDS: usize = 100_000;
 
@@ -39,6 +56,10 @@ pub struct Options {
     pub release: ReleaseRule,
     /// What expiry does.
     pub expire: ExpireRule,
+    /// What opening a held board for writing does.
+    pub open: OpenRule,
+    /// How long such an open waits at most.
+    pub open_wait: Duration,
     /// The most boards there can be; one more is ENOSPC.
     pub max_boards: usize,
     /// The most boards that one user can have; one more is EDQUOT.
@@ -53,6 +74,8 @@ impl Default for Options {
             lease: None,
             release: ReleaseRule::default(),
             expire: ExpireRule::default(),
+            open: OpenRule::default(),
+            open_wait: OPEN_WAIT,
             max_boards: MAX_BOARDS,
             max_per_user: MAX_PER_USER,
             daemon: Uid::ROOT,

@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 
 use super::claim::Holder;
-use super::ids::{Ino, Pid, Token, User};
+use super::file_lock::{FileLock, LockKind};
+use super::ids::{Ino, Pid, Token, Uid, User};
+use super::queue::Waiting;
 use super::table::Table;
 use super::time::{LAST_SECOND, Now, Timestamp};
 use crate::printable::printable;
@@ -66,6 +68,9 @@ fn number(word: &str) -> Option<u64> {
     }
 }
 
+/// The most waiters that are named.
+const WAITERS_SHOWN: usize = 1000;
+
 /// What is told of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -87,6 +92,10 @@ pub struct Status {
     pub expires: Option<Timestamp>,
     /// The same from now, negative when overdue.
     pub expires_in: Option<i64>,
+    /// How file locks hold it, and how many; none for a claim.
+    pub locks: Option<(LockKind, usize)>,
+    /// Who waits for it, in order.
+    pub waiting: Vec<Waiting>,
     /// The acquisition.
     pub token: Option<Token>,
     /// The note.
@@ -132,6 +141,8 @@ impl Table {
             since: None,
             expires: None,
             expires_in: None,
+            locks: None,
+            waiting: Vec::new(),
             token: None,
             note: Vec::new(),
         };
@@ -139,12 +150,14 @@ impl Table {
             return status;
         };
         status.state = match claim.holder {
-            Holder::Process(_) | Holder::Gone if claim.overdue(now) => State::Overdue,
-            Holder::Process(_) => State::Held,
+            Holder::Process(_) | Holder::Files(_) | Holder::Gone if claim.overdue(now) => {
+                State::Overdue
+            }
+            Holder::Process(_) | Holder::Files(_) => State::Held,
             Holder::Detached | Holder::Gone => State::Detached,
         };
         status.user = Some(claim.user);
-        status.pid = claim.holder.process().map(|process| process.pid);
+        status.pid = claim.holder.shown().first().map(|process| process.pid);
         status.command.clone_from(&claim.command);
         status.via.clone_from(&claim.via.0);
         status.since = Some(claim.since.wall);
@@ -152,9 +165,17 @@ impl Table {
         status.expires_in = status
             .expires
             .map(|moment| moment.secs.saturating_sub(now.wall.secs));
+        status.locks = self.locks_of(ino);
+        status.waiting = self.waiting(ino);
         status.token = Some(claim.token);
         status.note = self.note(ino).unwrap_or_default();
         status
+    }
+
+    fn locks_of(&self, ino: Ino) -> Option<(LockKind, usize)> {
+        let locks = &self.nodes.get(&ino)?.locks;
+        let kind = locks.iter().map(FileLock::kind).max()?;
+        Some((kind, locks.len()))
     }
 
     /// The note on a board: what was set as one, else what was written if it
@@ -169,11 +190,34 @@ impl Table {
     }
 }
 
+/// A user's name as one word of a line.
+fn word(name: &str) -> String {
+    let name: String = printable(name.as_bytes())
+        .chars()
+        .map(|c| if c.is_whitespace() { '_' } else { c })
+        .collect();
+    name
+}
+
+fn kind_word(kind: LockKind) -> &'static str {
+    match kind {
+        LockKind::Shared => "shared",
+        LockKind::Exclusive => "exclusive",
+    }
+}
+
+fn locked((kind, count): (LockKind, usize)) -> String {
+    match count {
+        1 => kind_word(kind).to_owned(),
+        _ => format!("{} {count}", kind_word(kind)),
+    }
+}
+
 impl Status {
-    /// The text that `cat` shows. `holder` is the name of the file's user.
-    /// An interface: the first line as tbot reads it, then a key and its value
-    /// a line, each key always there, `-` for a value that is not.
-    pub fn render(&self, holder: &str) -> String {
+    /// The text that `cat` shows; `name` names users. An interface: the first
+    /// line as tbot reads it, then a key and its value a line, each key always
+    /// there, `-` for a value that is not, and a line for each who waits.
+    pub fn render(&self, mut name: impl FnMut(Uid) -> String) -> String {
         let expiry = match (self.state, self.expires) {
             (State::Overdue | State::Free, _) | (_, None) => 0,
             (_, Some(moment)) => moment.secs,
@@ -187,7 +231,8 @@ impl Status {
         };
         line("board", Some(printable(&self.board)));
         line("state", Some(self.state.word().to_owned()));
-        line("holder", self.user.map(|_| printable(holder.as_bytes())));
+        let holder = self.user.map(|user| word(&name(user.uid)));
+        line("holder", holder);
         line("uid", self.user.map(|user| user.uid.0.to_string()));
         line("pid", self.pid.map(|pid| pid.to_string()));
         line("command", Some(self.command.clone()));
@@ -199,8 +244,24 @@ impl Status {
             self.expires_in.map(|left| left.to_string()),
         );
         line("token", self.token.map(|token| token.to_string()));
-        line("waiters", Some("0".to_owned()));
+        line("waiters", Some(self.waiting.len().to_string()));
         line("note", Some(printable(&self.note)));
+        line("lock", self.locks.map(locked));
+        for (place, waiter) in self.waiting.iter().take(WAITERS_SHOWN).enumerate() {
+            let Waiting { user, pid, .. } = waiter;
+            line(
+                "waiter",
+                Some(format!(
+                    "{} {} {} {} {} {}",
+                    place + 1,
+                    word(&name(user.uid)),
+                    pid.map_or(0, Pid::get),
+                    kind_word(waiter.kind),
+                    waiter.since.rfc3339(),
+                    waiter.command,
+                )),
+            );
+        }
         text
     }
 }

@@ -9,6 +9,13 @@ pub enum Refusal {
     Busy,
     /// Another holds the board and the caller asked not to wait (O_NONBLOCK).
     BusyNow,
+    /// The lock would wait for somebody who waits for its caller.
+    Deadlock,
+    /// The caller stopped waiting, by a signal.
+    Interrupted,
+    /// More ranges of a board are locked than are kept, or a wait has become
+    /// longer than the kernel lets a request be.
+    NoLocks,
     /// Nobody holds the board, the open file is of a hold that is over.
     NotHeld,
     /// The name is taken.
@@ -85,6 +92,9 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::Busy => "it is held",
             Refusal::BusyNow => "it is held, and the caller does not wait",
+            Refusal::Deadlock => "it would wait for one who waits for the caller",
+            Refusal::Interrupted => "the caller stopped waiting",
+            Refusal::NoLocks => "too many ranges are locked, or the wait is too long",
             Refusal::NotHeld => "it was given back, nobody holds it",
             Refusal::Exists => "the name is taken",
             Refusal::Missing => "there is no such board",

@@ -80,6 +80,10 @@ impl Table {
         let held = Held::new(self.path_of(dir, name), &claim);
         self.tell_release(held, &claim, end, now);
         self.drop_name(dir, name, ino);
+        self.changed(ino);
+        if *end != End::Replaced {
+            self.name_is_free(dir, &name.into(), now);
+        }
         self.sweep(dir, now);
     }
 
@@ -98,14 +102,10 @@ impl Table {
                 Err(Refusal::UnlinksToTake)
             }
             Holder::Detached | Holder::Gone => Ok(()),
-            Holder::Process(_) if self.options.release == ReleaseRule::Holder => {
-                Err(Refusal::NotYours)
-            }
-            Holder::Process(_) if UNLINK_TO_TAKE.contains(&caller.program.as_str()) => {
-                Err(Refusal::UnlinksToTake)
-            }
-            Holder::Process(_) if claim.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
-            Holder::Process(_) => Ok(()),
+            _ if self.options.release == ReleaseRule::Holder => Err(Refusal::NotYours),
+            _ if UNLINK_TO_TAKE.contains(&caller.program.as_str()) => Err(Refusal::UnlinksToTake),
+            _ if claim.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
+            Holder::Process(_) | Holder::Files(_) => Ok(()),
         }
     }
 
@@ -130,7 +130,10 @@ impl Table {
             claim.holder = Holder::Process(left);
             let claim = claim.clone();
             self.let_go(ino, &[process]);
+            // Whoever is on the new holder's side may go on.
+            self.settle_board(ino, now);
             if was_holder {
+                self.changed(ino);
                 let held = Held::new(self.path(ino), &claim);
                 self.effect(Effect::Passed(held));
             }

@@ -82,6 +82,7 @@ impl Table {
         for (dir, name, ino) in &inside {
             self.acquired_again(now, *ino, *dir, name);
         }
+        self.name_is_free(old_dir, &old_name.into(), now);
         self.sweep(old_dir, now);
         Ok(())
     }

@@ -6,12 +6,14 @@ use super::caller::Caller;
 use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
-use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User};
+use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User, WaitId};
 use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
+use super::parked::Opening;
+use super::queue::Waiter;
 use super::refusal::Refusal;
-use super::time::{Now, Timestamp};
+use super::time::{BootTime, Now, Timestamp};
 
 /// All boards of one lock directory.
 ///
@@ -29,8 +31,14 @@ pub struct Table {
     /// How many names each user has.
     pub(super) per_user: HashMap<Uid, usize>,
     pub(super) boards: usize,
-    /// Free inodes that are still open, by the names they had.
-    pub(super) former: HashMap<(Ino, Name), Ino>,
+    /// Free inodes that are still open, by the names they had, the last one
+    /// last.
+    pub(super) former: HashMap<(Ino, Name), Vec<Ino>>,
+    /// The locks that wait.
+    pub(super) waiters: HashMap<WaitId, Waiter>,
+    /// The opens that wait, and until when.
+    pub(super) openings: HashMap<WaitId, Opening>,
+    pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
     effects: Vec<Effect>,
     /// Where a caller was defeated for the first time, not asked for yet.
     defeat: Option<Ino>,
@@ -38,25 +46,17 @@ pub struct Table {
     last_handle: u64,
     last_token: u64,
     last_claim: u64,
+    pub(super) last_arrival: u64,
 }
 
 impl Table {
     /// An empty lock directory, made at `now`.
     pub fn new(options: Options, now: &Now) -> Table {
-        let root = Node {
-            body: Body::Directory(Directory::default()),
-            names: Vec::new(),
-            former: Vec::new(),
-            opens: Vec::new(),
-            claim: None,
-            last: (
-                User {
-                    uid: options.daemon,
-                    gid: Gid(0),
-                },
-                now.wall,
-            ),
+        let nobody = User {
+            uid: options.daemon,
+            gid: Gid(0),
         };
+        let root = Node::new(Body::Directory(Directory::default()), (nobody, now.wall));
         Table {
             options,
             nodes: HashMap::from([(Ino::ROOT, root)]),
@@ -66,12 +66,16 @@ impl Table {
             per_user: HashMap::new(),
             boards: 0,
             former: HashMap::new(),
+            waiters: HashMap::new(),
+            openings: HashMap::new(),
+            open_until: BTreeSet::new(),
             effects: Vec::new(),
             defeat: None,
             last_ino: Ino::ROOT.0,
             last_handle: 0,
             last_token: 0,
             last_claim: 0,
+            last_arrival: 0,
         }
     }
 
@@ -94,6 +98,9 @@ impl Table {
             + self.processes.len()
             + self.per_user.len()
             + self.former.len()
+            + self.waiters.len()
+            + self.openings.len()
+            + self.open_until.len()
     }
 
     /// What is to be done since the last time this was asked, in order.
@@ -146,7 +153,7 @@ impl Table {
         self.nodes.get_mut(&ino)?.claim.as_mut()
     }
 
-    /// The process that holds an inode, if one does.
+    /// The process that a claim on an inode belongs to, if one does.
     pub fn holder(&self, ino: Ino) -> Option<ProcessId> {
         self.claim(ino)?.holder.process()
     }
@@ -266,7 +273,7 @@ impl Table {
     }
 
     /// When the board was acquired or, if it is free, was so last.
-    pub(super) fn changed(&self, node: &Node) -> Timestamp {
+    pub(super) fn acquired_at(&self, node: &Node) -> Timestamp {
         node.claim
             .as_ref()
             .map_or(node.last.1, |claim| claim.since.wall)

@@ -9,6 +9,7 @@ mod command;
 mod lists;
 mod names;
 mod node;
+mod opener;
 mod proc;
 mod resolve;
 mod text;

@@ -80,13 +80,8 @@ impl Resolver {
         reach: Reach,
     ) -> io::Result<(Caller, Vec<Pin>)> {
         let mut caller = Caller {
-            requester: None,
-            program: String::new(),
-            user,
-            standing: Standing::Unseen,
-            ancestors: Vec::new(),
-            job: 0,
-            scripts: Vec::new(),
+            thread: tid,
+            ..Caller::unknown(user)
         };
         let Some(tid) = tid else {
             return Ok((caller, Vec::new()));

@@ -74,7 +74,7 @@ impl Service {
             if desk.table.wants_snapshot(handle, offset)
                 && let Some(ino) = desk.table.opened(handle)
             {
-                desk.settle(ino);
+                desk.settle_and_show(ino);
                 let text = match desk.table.content(ino) {
                     Some(content) => content.to_vec(),
                     None => desk.status_text(ino).into_bytes(),
@@ -96,7 +96,7 @@ impl Service {
     /// What is to be told of a board, with the name of its user.
     pub fn status(&self, ino: Ino) -> Result<(Status, String), Failure> {
         self.act(|desk| {
-            desk.settle(ino);
+            desk.settle_and_show(ino);
             desk.table.node(ino)?;
             let status = desk.table.status(ino, &desk.now);
             let name = status
@@ -117,7 +117,7 @@ impl Service {
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, |desk| {
-            desk.settle(ino);
+            desk.settle_and_show(ino);
             Ok(desk.table.set_note(&caller, ino, note, there)?)
         })
     }
@@ -132,7 +132,7 @@ impl Service {
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, |desk| {
-            desk.settle(ino);
+            desk.settle_and_show(ino);
             let expires = when(desk.now.wall).ok_or(Refusal::BadValue)?;
             Ok(desk
                 .table

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::locks::Pending;
 use crate::lock::Table;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Ino, ProcessId, Uid};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Now;
-use crate::process::Pin;
+use crate::process::{Pin, Resolver};
 use crate::report;
 use crate::watch::Watch;
 
@@ -32,7 +33,9 @@ impl UserNames {
 pub(super) struct Desk<'a> {
     pub table: &'a mut Table,
     pub names: &'a mut UserNames,
+    pub pending: &'a mut Pending,
     pub watch: &'a Watch,
+    pub resolver: &'a Resolver,
     pub now: Now,
 }
 
@@ -45,6 +48,36 @@ impl Desk<'_> {
         {
             self.table.died(holder, &self.now);
         }
+    }
+
+    /// The same, and finds out who shows as holder where file locks hold it: for
+    /// whatever that decides, or tells.
+    pub fn settle_and_show(&mut self, ino: Ino) {
+        self.settle(ino);
+        let files = self.table.locked_files(ino);
+        if files.is_empty() {
+            return;
+        }
+        let mut shown = Vec::new();
+        let mut command = String::new();
+        for file in files {
+            if let Some(process) = self.resolver.opener(&file)
+                && !shown.contains(&process)
+            {
+                if shown.is_empty() {
+                    command = self.resolver.command(process);
+                }
+                shown.push(process);
+            }
+        }
+        self.table.show(ino, shown, command);
+    }
+
+    pub fn settled_and_shown(&mut self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {
+        if let Some(ino) = self.settled(dir, name)? {
+            self.settle_and_show(ino);
+        }
+        Ok(())
     }
 
     /// The inode of a name once that was looked at; none if it is free.
@@ -63,11 +96,7 @@ impl Desk<'_> {
 
     pub fn status_text(&mut self, ino: Ino) -> String {
         let status = self.table.status(ino, &self.now);
-        let holder = match status.user {
-            Some(user) => self.names.of(user.uid),
-            None => "",
-        };
-        status.render(holder)
+        status.render(|uid| self.names.of(uid).to_owned())
     }
 
     /// Watches the processes of `pins`; says which were not watched before.
@@ -118,6 +147,8 @@ impl Desk<'_> {
                         self.table.died(process, &self.now);
                     }
                     Effect::Unwatch(process) => self.watch.remove(process),
+                    Effect::Answer { wait, outcome } => self.pending.answer(wait, outcome),
+                    Effect::Changed(handle) => self.pending.tell(handle),
                     other => report::effect(&other, self.names),
                 }
             }

@@ -4,6 +4,7 @@
 mod adopt;
 mod content;
 mod desk;
+mod locks;
 pub mod request;
 
 use std::io;
@@ -14,8 +15,8 @@ use crate::clock;
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
-use crate::lock::caller::{Caller, Standing};
-use crate::lock::ids::{Handle, Ino, ProcessId, User};
+use crate::lock::caller::Caller;
+use crate::lock::ids::{Handle, Ino, ProcessId};
 use crate::lock::open::OpenMode;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
@@ -24,6 +25,8 @@ use crate::watch::Watch;
 
 use desk::Desk;
 pub use desk::UserNames;
+use locks::Pending;
+pub use locks::{Answer, Tell};
 pub use request::{At, Failure, Listing, Sender, user};
 
 /// The lock directory, to those who serve it.
@@ -38,6 +41,7 @@ pub struct Service {
 struct State {
     table: Table,
     names: UserNames,
+    pending: Pending,
 }
 
 impl Service {
@@ -47,6 +51,7 @@ impl Service {
             state: Mutex::new(State {
                 table,
                 names: UserNames::default(),
+                pending: Pending::default(),
             }),
             resolver,
             watch,
@@ -61,13 +66,19 @@ impl Service {
     /// Runs one event on the table and carries out what it decided.
     fn act<T>(&self, event: impl FnOnce(&mut Desk<'_>) -> T) -> T {
         let mut state = self.state.lock();
-        let State { table, names } = &mut *state;
+        let State {
+            table,
+            names,
+            pending,
+        } = &mut *state;
         let now = clock::now();
         table.expire(&now);
         let mut desk = Desk {
             table,
             names,
+            pending,
             watch: &self.watch,
+            resolver: &self.resolver,
             now,
         };
         let answer = event(&mut desk);
@@ -182,29 +193,10 @@ impl Service {
         })
     }
 
-    /// Opens a board that is there.
-    pub fn open(&self, sender: Sender, ino: Ino, mode: OpenMode) -> Result<Handle, Failure> {
-        // Reading needs no reason: the walk through /proc is saved.
-        let (caller, pins) = if mode.write || mode.truncate {
-            let reach = if mode.append {
-                Reach::Root
-            } else {
-                Reach::Holder
-            };
-            self.caller(sender, reach)?
-        } else {
-            (reader(sender.user), Vec::new())
-        };
-        self.act_for(sender, pins, |desk| {
-            desk.settle(ino);
-            Ok(desk.table.open(&caller, ino, mode)?)
-        })
-    }
-
     /// Opens a directory; `listing` with O_DIRECTORY.
     pub fn open_directory(&self, sender: Sender, ino: Ino, listing: bool) -> Result<(), Failure> {
         let (caller, pins) = if listing || ino == Ino::ROOT {
-            (reader(sender.user), Vec::new())
+            (reader(sender), Vec::new())
         } else {
             self.caller(sender, Reach::Root)?
         };
@@ -212,11 +204,6 @@ impl Service {
             desk.settle(ino);
             Ok(desk.table.open_directory(&caller, ino, listing)?)
         })
-    }
-
-    /// The last descriptor of an open file was closed.
-    pub fn close(&self, handle: Handle) {
-        self.act(|desk| desk.table.close(handle));
     }
 
     /// The entries of a directory from `place` on, at most `most`, and the
@@ -271,9 +258,9 @@ impl Service {
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(to.0))?;
         self.act_for(sender, pins, |desk| {
-            desk.settled(from.0, from.1)?;
+            desk.settled_and_shown(from.0, from.1)?;
             desk.settle(to.0);
-            desk.settled(to.0, to.1)?;
+            desk.settled_and_shown(to.0, to.1)?;
             Ok(desk.table.rename(&desk.now, &caller, from, to, kind)?)
         })
     }
@@ -287,7 +274,7 @@ impl Service {
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, |desk| {
-            desk.settled(dir, name)?;
+            desk.settled_and_shown(dir, name)?;
             Ok(desk
                 .table
                 .unlink(&desk.now, &caller, (dir, name), directory)?)
@@ -304,7 +291,7 @@ impl Service {
     ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
         self.act_for(sender, pins, |desk| {
-            desk.settle(ino);
+            desk.settle_and_show(ino);
             desk.table.change(&desk.now, &caller, ino, handle, change)?;
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
@@ -318,14 +305,9 @@ impl Service {
 }
 
 /// A caller that only reads: nothing hangs on who it is.
-fn reader(user: User) -> Caller {
+fn reader(sender: Sender) -> Caller {
     Caller {
-        requester: None,
-        program: String::new(),
-        user,
-        standing: Standing::Unseen,
-        ancestors: Vec::new(),
-        job: 0,
-        scripts: Vec::new(),
+        thread: sender.thread,
+        ..Caller::unknown(sender.user)
     }
 }

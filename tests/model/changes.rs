@@ -44,8 +44,8 @@ fn decimal(word: &str) -> Option<u64> {
 impl Model {
     /// The free inode that a file made here must be, because it is open.
     pub fn kept_inode(&self, path: &str) -> Option<u64> {
-        let mut kept = self.nodes.iter().filter(|(_, n)| n.former.contains(path));
-        kept.next().map(|(ino, _)| *ino)
+        let kept = self.nodes.iter().filter(|(_, n)| n.former.contains(path));
+        kept.max_by_key(|(_, n)| n.freed).map(|(ino, _)| *ino)
     }
 
     pub fn make(&mut self, world: &World, asks: &Asks, path: &str, what: What, ino: u64) {
@@ -69,15 +69,13 @@ impl Model {
             content: Vec::new(),
             hold: Some(hold),
             former: BTreeSet::new(),
+            freed: 0,
         };
         self.nodes.insert(ino, node);
         self.add_name(path, ino);
     }
 
     fn add_name(&mut self, path: &str, ino: u64) {
-        for node in self.nodes.values_mut() {
-            node.former.remove(path);
-        }
         self.names.insert(path.to_owned(), ino);
         self.fresh.insert(path.to_owned());
     }
@@ -144,7 +142,9 @@ impl Model {
         }
         let open = self.opens.values().any(|open| open.node == ino);
         if open {
+            self.holds += 1;
             let node = self.nodes.get_mut(&ino).unwrap();
+            node.freed = self.holds;
             node.hold = None;
             node.content.clear();
             node.former = names.iter().cloned().collect();

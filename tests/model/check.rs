@@ -144,6 +144,11 @@ impl Run {
                         }
                     }
                     Effect::Refused { .. } => {}
+                    // Of file locks, which this model does not have.
+                    Effect::Shared(_)
+                    | Effect::Waits { .. }
+                    | Effect::Answer { .. }
+                    | Effect::Changed(_) => {}
                 }
             }
         }
@@ -227,7 +232,7 @@ impl Run {
             .map_or(0, |moment| timestamp(moment).secs);
         let pid = hold.process().map_or(0, |process| process.pid.get());
         let status = self.table.status(Ino(ino), &self.world.now());
-        let status = status.render("someone");
+        let status = status.render(|_| "someone".to_owned());
         let first = status.lines().next().unwrap_or_default();
         same("the status", &first.to_owned(), &format!("{expiry} {pid}"))
     }

@@ -4,7 +4,7 @@ use boardlock::lock::acquire::Make;
 use boardlock::lock::attributes::Change;
 use boardlock::lock::content::Named;
 use boardlock::lock::ids::{Handle, Ino};
-use boardlock::lock::open::OpenMode;
+use boardlock::lock::open::{OpenMode, Opened};
 use boardlock::lock::record::Written;
 
 use super::changes::Meaning;
@@ -122,7 +122,7 @@ impl Run {
             return Ok(Err(libc::EISDIR));
         }
         let expect = self.model.judge_open(asks, &path, mode);
-        let opened = errno(self.table.open(&asks.caller(), ino, open_mode(mode)));
+        let opened = self.open_inode(asks, ino, open_mode(mode));
         if let Ok(handle) = opened {
             self.files.push((handle, place));
         }
@@ -147,10 +147,19 @@ impl Run {
             write: true,
             ..OpenMode::default()
         };
-        let answer = errno(self.table.open(&asks.caller(), Ino(ino), mode));
+        let answer = self.open_inode(asks, Ino(ino), mode);
         let expect = Expect::No(vec![libc::ESTALE]);
         self.settle("stale open", answer.map(|_| ()), &expect, None, |_, _| {})?;
         Ok(())
+    }
+
+    /// OPEN as the kernel asks it, by one who does not wait.
+    fn open_inode(&mut self, asks: &Asks, ino: Ino, mode: OpenMode) -> Result<Handle, i32> {
+        let now = self.world.now();
+        match errno(self.table.open(&now, &asks.caller(), ino, mode, None))? {
+            Opened::Done(handle) => Ok(handle),
+            Opened::Waits => panic!("an open without leave to wait waits"),
+        }
     }
 
     /// ftruncate(2).
@@ -259,7 +268,7 @@ impl Run {
 
     pub fn close(&mut self, handle: Handle) -> Result<(), Wrong> {
         self.files.retain(|(other, _)| *other != handle);
-        self.table.close(handle);
+        self.table.close(&self.world.now(), handle);
         self.model.close(handle.0);
         self.observe()
     }

@@ -218,7 +218,7 @@ impl Run {
                     let theirs = self.files.iter().filter(|(_, at)| *at == Some(*place));
                     for handle in theirs.map(|(handle, _)| *handle).collect::<Vec<_>>() {
                         self.files.retain(|(other, _)| *other != handle);
-                        self.table.close(handle);
+                        self.table.close(&self.world.now(), handle);
                         self.model.close(handle.0);
                     }
                 }

@@ -84,6 +84,8 @@ pub struct Node {
     pub hold: Option<Hold>,
     /// The names it had when it was freed.
     pub former: BTreeSet<String>,
+    /// Grows with each that was freed.
+    pub freed: u64,
 }
 
 #[derive(Clone, Debug)]

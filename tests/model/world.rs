@@ -287,6 +287,7 @@ impl Asks {
     pub fn caller(&self) -> Caller {
         let via = Chain(self.program.to_owned());
         Caller {
+            thread: self.requester.map(|process| process.pid),
             requester: self.requester,
             program: self.program.to_owned(),
             user: user(self.uid),

@@ -144,6 +144,7 @@ fn the_status_has_these_keys_in_this_order() {
         "token",
         "waiters",
         "note",
+        "lock",
     ];
     assert_eq!(keys, all, "{text}");
     let status = lab.status("b");

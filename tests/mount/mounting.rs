@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         a_missing_directory_is_made_so_that_nobody_writes_there(ROOT);
         it_is_mounted_with_type_and_options(ROOT, "findmnt");
         it_says_that_it_is_ready_and_what_to_try;
+        it_says_that_signals_will_end_waits;
         signals_end_it_and_the_mount;
         a_signal_ends_it_while_the_directory_is_in_use("python3");
         unmounting_from_outside_ends_it(ROOT, "umount", "fusermount3");
@@ -97,6 +98,11 @@ fn it_says_that_it_is_ready_and_what_to_try() {
         "touch $LOCKS/board && cat $LOCKS/board && rm $LOCKS/board",
     )
     .ok();
+}
+
+fn it_says_that_signals_will_end_waits() {
+    let lab = Lab::new(&["-v"]);
+    lab.wait_for_log(|line| line.contains("signals will end waits"));
 }
 
 fn signals_end_it_and_the_mount() {

@@ -277,7 +277,7 @@ fn what_is_no_pid_is_a_note() {
         // In the status it cannot forge a line. Nothing must be written then.
         me.ok("os.setxattr('b', 'user.boardlock.note', raw); os.truncate('b', 0)");
         assert_eq!(lab.status("b")["note"], note);
-        assert_eq!(me.ok("read('b').count('\\n')"), "14");
+        assert_eq!(me.ok("read('b').count('\\n')"), "15");
         me.ok("os.unlink('b')");
     }
     for blank in ["b' \\n'", "b'\\n'"] {

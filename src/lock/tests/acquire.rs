@@ -103,7 +103,7 @@ fn an_open_of_a_board_that_was_freed_since_its_lookup_walks_again() {
     let ino = lab.ino("b");
     lab.rm(&alice(), "b").unwrap();
     for mode in [READ, WRITE] {
-        assert_eq!(lab.table.open(&bob(), ino, mode), Err(Refusal::Gone));
+        assert_eq!(lab.open_ino(&bob(), ino, mode), Err(Refusal::Gone));
     }
 }
 
@@ -114,7 +114,7 @@ fn an_open_of_a_freed_board_that_somebody_still_has_open_walks_again() {
     let ino = lab.ino("b");
     lab.rm(&alice(), "b").unwrap();
     for mode in [READ, WRITE, APPEND] {
-        assert_eq!(lab.table.open(&bob(), ino, mode), Err(Refusal::Gone));
+        assert_eq!(lab.open_ino(&bob(), ino, mode), Err(Refusal::Gone));
     }
 }
 
@@ -218,8 +218,9 @@ fn a_freed_board_goes_to_whoever_comes_next() {
 fn sudo_claims_for_the_script_and_its_user_and_counts_as_roots() {
     let mut lab = Lab::new();
     lab.exclusive(&alices_sudo(), "b").unwrap();
-    let claim = lab.table.claim(lab.ino("b")).unwrap();
-    assert_eq!((claim.user, claim.charged), (ALICE, ROOT.uid));
+    let node = lab.table.node(lab.ino("b")).unwrap();
+    let user = node.claim.as_ref().unwrap().user;
+    assert_eq!((user, node.charged), (ALICE, ROOT.uid));
     assert_eq!(lab.holder("b"), SCRIPT);
 }
 

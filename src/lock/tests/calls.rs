@@ -7,7 +7,7 @@ use crate::lock::attributes::{Change, SetTime};
 use crate::lock::caller::Caller;
 use crate::lock::content::{Kept, Named};
 use crate::lock::ids::{Handle, Ino};
-use crate::lock::open::OpenMode;
+use crate::lock::open::{OpenMode, Opened};
 use crate::lock::rename::RenameKind;
 
 impl Lab {
@@ -26,7 +26,7 @@ impl Lab {
     /// open(2) with O_CREAT.
     pub fn create(&mut self, who: &Caller, path: &str, mode: OpenMode) -> Result<Handle, Refusal> {
         match self.find(path) {
-            Ok(ino) => self.table.open(who, ino, mode),
+            Ok(ino) => self.open_ino(who, ino, mode),
             Err(Refusal::Missing) => {
                 let made = self.make(who, path, Make::File, false, Some(mode))?;
                 Ok(made.1.unwrap())
@@ -57,7 +57,15 @@ impl Lab {
     /// open(2) without O_CREAT.
     pub fn open(&mut self, who: &Caller, path: &str, mode: OpenMode) -> Result<Handle, Refusal> {
         let ino = self.find(path)?;
-        self.table.open(who, ino, mode)
+        self.open_ino(who, ino, mode)
+    }
+
+    /// OPEN as the kernel asks it, by one who does not wait.
+    pub fn open_ino(&mut self, who: &Caller, ino: Ino, mode: OpenMode) -> Result<Handle, Refusal> {
+        match self.table.open(&self.now, who, ino, mode, None)? {
+            Opened::Done(handle) => Ok(handle),
+            Opened::Waits => panic!("an open without leave to wait waits"),
+        }
     }
 
     /// What touch(1) does: opens, then sets the times, by path if it has to,
@@ -80,7 +88,7 @@ impl Lab {
         };
         let set = self.table.change(&self.now, who, ino, None, &change);
         if let Ok(handle) = opened {
-            self.table.close(handle);
+            self.table.close(&self.now, handle);
         }
         set.map(|()| ino)
     }
@@ -157,7 +165,7 @@ impl Lab {
         if let Some(named) = named {
             self.table.name(&self.now, &kept, named);
         }
-        self.table.close(handle);
+        self.table.close(&self.now, handle);
         kept
     }
 }

@@ -64,6 +64,7 @@ fn at_work(user: User, lineage: &[u32], above: &[u32]) -> Caller {
     ancestors.extend(processes(lineage));
     ancestors.extend(processes(above));
     Caller {
+        thread: Some(requester.pid),
         requester: Some(requester),
         program: "touch".to_owned(),
         user,
@@ -129,6 +130,7 @@ pub fn alices_sudo() -> Caller {
 fn nobody_left(user: User, standing: Standing) -> Caller {
     let requester = tool();
     Caller {
+        thread: Some(requester.pid),
         requester: Some(requester),
         program: "touch".to_owned(),
         user,
@@ -151,15 +153,7 @@ pub fn orphan(user: User) -> Caller {
 
 /// A process in a pid namespace that the daemon cannot see.
 pub fn unseen(user: User) -> Caller {
-    Caller {
-        requester: None,
-        program: String::new(),
-        user,
-        standing: Standing::Unseen,
-        ancestors: Vec::new(),
-        job: 0,
-        scripts: Vec::new(),
-    }
+    Caller::unknown(user)
 }
 
 impl Caller {

@@ -221,8 +221,9 @@ fn the_users_share_stays_charged_to_whom_made_it() {
     let mut lab = Lab::new();
     let bobs = Some(Named::Process(candidate(BOB, &[BOBS])));
     lab.echo(&alice(), "b", "300", bobs);
-    let claim = lab.table.claim(lab.ino("b")).unwrap();
-    assert_eq!((claim.user, claim.charged), (BOB, ALICE.uid));
+    let node = lab.table.node(lab.ino("b")).unwrap();
+    let user = node.claim.as_ref().unwrap().user;
+    assert_eq!((user, node.charged), (BOB, ALICE.uid));
     assert_eq!(lab.stat("b").user, BOB);
     lab.died(BOBS);
     assert!(lab.table.room_for(ALICE.uid).is_ok());

@@ -226,7 +226,7 @@ fn endless_leases_and_far_times_do_not_overflow() {
     lab.touch_at(&alice(), "d", SetTime::To(early)).unwrap();
     lab.pass(1);
     for name in ["b", "c", "d"] {
-        lab.status(name).render("alice");
+        lab.status(name).render(|_| "alice".to_owned());
         lab.stat(name);
     }
     assert_eq!(lab.stat("c").mtime, far);

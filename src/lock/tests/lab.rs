@@ -1,11 +1,13 @@
 //! A table with its clocks, and what can be seen of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::cast::process;
+use super::lock_calls::Outcome;
 use crate::lock::attributes::Attributes;
 use crate::lock::effect::{Effect, End};
-use crate::lock::ids::{Handle, Ino};
+use crate::lock::ids::{Handle, Ino, WaitId};
 use crate::lock::open::OpenMode;
 use crate::lock::options::{ExpireRule, Options};
 use crate::lock::record::Status;
@@ -44,6 +46,9 @@ pub const NONBLOCK: OpenMode = OpenMode {
 pub struct Lab {
     pub table: Table,
     pub now: Now,
+    /// The requests that waited, and what those were answered that were.
+    pub waits: u64,
+    pub answers: HashMap<WaitId, Outcome>,
 }
 
 impl Lab {
@@ -59,6 +64,8 @@ impl Lab {
         Lab {
             table: Table::new(options, &now),
             now,
+            waits: 0,
+            answers: HashMap::new(),
         }
     }
 

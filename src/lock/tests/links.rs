@@ -82,7 +82,7 @@ fn a_board_made_again_while_it_is_open_has_that_inode() {
     assert_eq!(lab.ino("b"), ino);
     assert_eq!(lab.fstat(handle).links, 1);
     lab.rm(&bob(), "b").unwrap();
-    lab.table.close(handle);
+    lab.table.close(&lab.now, handle);
     lab.touch(&bob(), "b").unwrap();
     assert_ne!(lab.ino("b"), ino, "never given out twice");
 }
@@ -203,7 +203,7 @@ fn of_two_open_inodes_that_had_a_name_the_last_comes_back() {
     let last = lab.create(&alice(), "x", WRITE).unwrap();
     lab.mv(&alice(), "x", "b").unwrap();
     lab.rm(&alice(), "b").unwrap();
-    lab.table.close(first);
+    lab.table.close(&lab.now, first);
     lab.touch(&bob(), "b").unwrap();
     assert_eq!(lab.table.opened(last), Some(lab.ino("b")));
 }

@@ -13,6 +13,8 @@ mod directories;
 mod expiry;
 mod lab;
 mod links;
+mod lock_calls;
+mod locks;
 mod metadata;
 mod names;
 mod never;

@@ -76,6 +76,8 @@ impl World {
                     assert!(before.is_some(), "released while free");
                 }
                 Effect::Passed(_) | Effect::Refused { .. } => {}
+                Effect::Shared(_) | Effect::Waits { .. } => {}
+                Effect::Answer { .. } | Effect::Changed(_) => {}
             }
         }
     }
@@ -161,7 +163,7 @@ fn apply(lab: &mut Lab, step: &Step, handles: &mut Vec<Handle>) {
         12 => drop(lab.rmdir(&who.by("rmdir"), name)),
         13 if !handles.is_empty() => {
             let handle = handles.swap_remove(step.other % handles.len());
-            lab.table.close(handle);
+            lab.table.close(&lab.now, handle);
         }
         14 => lab.died([SCRIPT, SUBSHELL, SUBSHELL2, CHILD, OTHER_JOB, BOBS, ROOTS][step.name]),
         15 if !handles.is_empty() => {

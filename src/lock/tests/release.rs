@@ -23,6 +23,8 @@ const HOLDER_ALONE: Options = Options {
     lease: None,
     release: ReleaseRule::Holder,
     expire: crate::lock::options::ExpireRule::Keep,
+    open: crate::lock::options::OpenRule::Wait,
+    open_wait: crate::lock::options::OPEN_WAIT,
     max_boards: 100,
     max_per_user: 100,
     daemon: DAEMON.uid,

@@ -8,7 +8,7 @@ use crate::lock::ids::Ino;
 use crate::lock::record::State;
 use crate::lock::time::Timestamp;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "board",
     "state",
     "holder",
@@ -22,6 +22,7 @@ const KEYS: [&str; 13] = [
     "token",
     "waiters",
     "note",
+    "lock",
 ];
 
 fn keys(text: &str) -> Vec<&str> {
@@ -45,7 +46,7 @@ fn of_a_held_board_it_reads_so() {
     lab.touch(&alice(), "b").unwrap();
     lab.pass(30);
     assert_eq!(
-        lab.status("b").render("alice"),
+        lab.status("b").render(|_| "alice".to_owned()),
         "0 100\n\
          board b\n\
          state held\n\
@@ -59,7 +60,8 @@ fn of_a_held_board_it_reads_so() {
          expires_in_seconds -\n\
          token 1\n\
          waiters 0\n\
-         note -\n"
+         note -\n\
+         lock -\n"
     );
 }
 
@@ -73,7 +75,7 @@ fn of_a_leased_board_it_reads_so() {
         .unwrap();
     lab.pass(30);
     assert_eq!(
-        lab.status("rack1/beagle").render("alice"),
+        lab.status("rack1/beagle").render(|_| "alice".to_owned()),
         "1000000090 100\n\
          board rack1/beagle\n\
          state held\n\
@@ -87,7 +89,8 @@ fn of_a_leased_board_it_reads_so() {
          expires_in_seconds 60\n\
          token 2\n\
          waiters 0\n\
-         note hot\\nfan\n"
+         note hot\\nfan\n\
+         lock -\n"
     );
 }
 
@@ -96,7 +99,7 @@ fn once_overdue_the_first_line_says_0() {
     let mut lab = Lab::with_lease(90);
     lab.touch(&alice(), "b").unwrap();
     lab.pass(100);
-    let text = lab.status("b").render("alice");
+    let text = lab.status("b").render(|_| "alice".to_owned());
     assert!(text.starts_with("0 100\n"));
     assert_eq!(value(&text, "state"), "overdue");
     assert_eq!(value(&text, "expires"), "2001-09-09T01:48:10Z");
@@ -108,7 +111,7 @@ fn once_overdue_the_first_line_says_0() {
 fn of_a_detached_board_the_pid_is_0() {
     let mut lab = Lab::with_lease(90);
     lab.touch(&detached(ALICE), "b").unwrap();
-    let text = lab.status("b").render("alice");
+    let text = lab.status("b").render(|_| "alice".to_owned());
     assert!(text.starts_with("1000000090 0\n"));
     assert_eq!(value(&text, "state"), "detached");
     assert_eq!(value(&text, "holder"), "alice");
@@ -125,7 +128,7 @@ fn of_a_board_that_is_free_again_every_key_is_there() {
     let ino = lab.table.opened(handle).unwrap();
     let status = lab.table.status(ino, &lab.now);
     assert_eq!(status.state, State::Free);
-    let text = status.render("");
+    let text = status.render(|_| "".to_owned());
     assert!(text.starts_with("0 0\nboard b\nstate free\nholder -\n"));
     assert_eq!(keys(&text), KEYS);
 }
@@ -143,7 +146,10 @@ fn no_value_can_forge_a_line() {
     let ino = lab.touch(&alice(), "b\\x\u{2028}y").unwrap();
     let note = b"a\nstate free\n\x1b[31m\xff".to_vec();
     lab.table.set_note(&alice(), ino, Some(note), None).unwrap();
-    let text = lab.table.status(ino, &lab.now).render("al\nice");
+    let text = lab
+        .table
+        .status(ino, &lab.now)
+        .render(|_| "al\nice".to_owned());
     assert_eq!(keys(&text), KEYS);
     assert_eq!(value(&text, "board"), r"b\\x\u{2028}y");
     assert_eq!(value(&text, "holder"), r"al\nice");
@@ -183,7 +189,7 @@ fn a_time_beyond_the_year_9999_is_no_expiry() {
     let mut lab = Lab::new();
     let far = Timestamp::from_secs(400_000_000_000);
     lab.touch_at(&alice(), "b", SetTime::To(far)).unwrap();
-    let text = lab.status("b").render("alice");
+    let text = lab.status("b").render(|_| "alice".to_owned());
     assert!(text.starts_with("0 100\n"), "{text}");
     assert_eq!(lab.stat("b").mtime, far, "it reads back all the same");
 }

@@ -34,7 +34,7 @@ fn a_claimed_board_that_a_claiming_file_has_open_is_busy_too_as_yet() {
     let mut lab = Lab::new();
     let claiming = lab.create(&alice(), "b", TRUNCATE).unwrap();
     assert_eq!(lab.create(&bob(), "b", TRUNCATE), Err(Refusal::Busy));
-    lab.table.close(claiming);
+    lab.table.close(&lab.now, claiming);
     assert_eq!(lab.create(&bob(), "b", TRUNCATE), Err(Refusal::Busy));
 }
 

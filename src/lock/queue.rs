@@ -1,0 +1,319 @@
+//! Who waits for a board: one queue for each, first come, first served
+//! (semantics.md, "File locks", "Release").
+//!
+//! A waiter is a lock that could not be granted yet. It waits behind claims and
+//! locks alike, and gets the board before anybody else once it is free.
+
+use super::caller::{Caller, Standing};
+use super::claim::Claim;
+use super::effect::Effect;
+use super::file_lock::{FileLock, Key, LockCall, LockKind};
+use super::ids::{Handle, Ino, LockOwner, Pid, User, WaitId};
+use super::locking::excludes;
+use super::node::Name;
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::{Now, Timestamp};
+use crate::printable::printable;
+
+/// Locks that wait for each other are looked for no further: a chain this long
+/// is no mistake that two programs make.
+const CHAIN: usize = 64;
+
+/// A lock that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Waiter {
+    ino: Ino,
+    call: LockCall,
+    kind: LockKind,
+    caller: Caller,
+    since: Now,
+    /// Grows with each that comes.
+    arrival: u64,
+}
+
+/// A waiter, as told to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose process it is.
+    pub user: User,
+    /// The process; none where that cannot be seen.
+    pub pid: Option<Pid>,
+    /// Its command line.
+    pub command: String,
+    /// How the board is wanted.
+    pub kind: LockKind,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Table {
+    /// Puts a lock at the end of the queue.
+    pub(super) fn line_up(
+        &mut self,
+        ino: Ino,
+        wait: WaitId,
+        call: &LockCall,
+        kind: LockKind,
+        caller: &Caller,
+        now: &Now,
+    ) {
+        self.last_arrival += 1;
+        let waiter = Waiter {
+            ino,
+            call: *call,
+            kind,
+            caller: caller.clone(),
+            since: *now,
+            arrival: self.last_arrival,
+        };
+        self.waiters.insert(wait, waiter);
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.queue.push(wait);
+        }
+        let board = self.in_the_way(ino);
+        self.effect(Effect::Waits {
+            path: self.path(board),
+            caller: caller.clone(),
+            place: self.count_waiting(board),
+        });
+        self.changed(board);
+    }
+
+    /// How many wait, for whichever board.
+    pub fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Who waits for a board, in order.
+    pub fn waiting(&self, ino: Ino) -> Vec<Waiting> {
+        let mut waits: Vec<&Waiter> = self
+            .queues(ino)
+            .flatten()
+            .filter_map(|wait| self.waiters.get(wait))
+            .collect();
+        waits.sort_unstable_by_key(|waiter| waiter.arrival);
+        waits.dedup_by_key(|waiter| waiter.arrival);
+        waits.into_iter().map(Waiter::told).collect()
+    }
+
+    /// How many wait for a board.
+    pub fn count_waiting(&self, ino: Ino) -> usize {
+        self.queues(ino).map(<[WaitId]>::len).sum()
+    }
+
+    /// The queue of an inode, and those of free ones that had its name.
+    fn queues(&self, ino: Ino) -> impl Iterator<Item = &[WaitId]> {
+        let names = self.nodes.get(&ino).map_or(&[][..], |node| &node.names);
+        let rivals = names
+            .iter()
+            .filter_map(|key| self.former.get(key))
+            .flatten();
+        std::iter::once(ino)
+            .chain(rivals.copied())
+            .filter_map(|ino| self.nodes.get(&ino))
+            .map(|node| &node.queue[..])
+    }
+
+    /// The request waits no more: its caller was interrupted, or it has to be
+    /// sent back. One that waited for a board and did not get it was defeated.
+    /// Does nothing for a request that is answered.
+    pub fn leave(&mut self, wait: WaitId, refusal: Refusal, now: &Now) {
+        if let Some(waiter) = self.take_waiter(wait) {
+            let board = self.in_the_way(waiter.ino);
+            if refusal == Refusal::Interrupted {
+                self.refuse(board, &waiter.caller, Refusal::Busy);
+            }
+            self.answer(wait, Err(refusal));
+            self.changed(board);
+            self.settle_board(waiter.ino, now);
+        } else if self.take_opening(wait).is_some() {
+            self.answer(wait, Err(refusal));
+        }
+    }
+
+    fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&wait)?;
+        if let Some(node) = self.nodes.get_mut(&waiter.ino) {
+            node.queue.retain(|other| *other != wait);
+        }
+        Some(waiter)
+    }
+
+    pub(super) fn answer(&mut self, wait: WaitId, outcome: Result<Option<Handle>, Refusal>) {
+        self.effect(Effect::Answer { wait, outcome });
+    }
+
+    /// A board has changed: whoever can go on now does.
+    pub(super) fn settle_board(&mut self, ino: Ino, now: &Now) {
+        while let Some((wait, outcome)) = self.next_in(ino, now) {
+            let Some(waiter) = self.take_waiter(wait) else {
+                return;
+            };
+            let after = match outcome {
+                Ok(after) => after,
+                Err(refusal) => {
+                    self.answer(wait, Err(refusal));
+                    continue;
+                }
+            };
+            if self
+                .nodes
+                .get(&ino)
+                .is_some_and(|node| node.names.is_empty())
+            {
+                self.take_back(ino, waiter.call.user);
+            }
+            // Answered first: who has the board next may be told at once.
+            self.answer(wait, Ok(None));
+            self.give(ino, &waiter.call, after, now);
+        }
+        self.decide_opens(ino, now);
+    }
+
+    /// The waiter that can go on, with what it will have, or with what keeps it
+    /// from ever having it.
+    fn next_in(&mut self, ino: Ino, now: &Now) -> Option<(WaitId, Result<FileLock, Refusal>)> {
+        let node = self.nodes.get(&ino)?;
+        let head = *node.queue.first()?;
+        let fits = |wait: WaitId| {
+            let waiter = self.waiters.get(&wait)?;
+            let after = node.lock_after(&waiter.call, waiter.kind, now.boot);
+            node.has_room_for(&waiter.call, &after)
+                .then_some((wait, Ok(after)))
+        };
+        match &node.claim {
+            Some(claim) if claim.is_by_locks() => {
+                // Who has a lock already is not in line for the board.
+                let has = |wait: &&WaitId| {
+                    self.waiters
+                        .get(*wait)
+                        .is_some_and(|waiter| node.lock_of(waiter.call.key()).is_some())
+                };
+                node.queue
+                    .iter()
+                    .filter(has)
+                    .find_map(|wait| fits(*wait))
+                    .or_else(|| fits(head))
+            }
+            Some(claim) => {
+                let first = node.queue.iter().find(|wait| {
+                    self.waiters
+                        .get(*wait)
+                        .is_some_and(|waiter| self.is_on_side(claim, waiter))
+                })?;
+                fits(*first)
+            }
+            None if node.names.is_empty() => {
+                let waiter = self.waiters.get(&head)?;
+                let (user, caller) = (waiter.call.user, waiter.caller.clone());
+                match self.may_take_back(ino, user, Some(&caller)) {
+                    Ok(false) => None,
+                    Ok(true) => {
+                        let waiter = self.waiters.get(&head)?;
+                        let node = self.nodes.get(&ino)?;
+                        let after = node.lock_after(&waiter.call, waiter.kind, now.boot);
+                        Some((head, Ok(after)))
+                    }
+                    Err(refusal) => Some((head, Err(refusal))),
+                }
+            }
+            None => fits(head),
+        }
+    }
+
+    fn is_on_side(&self, claim: &Claim, waiter: &Waiter) -> bool {
+        let by_file = self
+            .opens
+            .get(&waiter.call.handle)
+            .is_some_and(|open| open.side_of == Some(claim.id));
+        by_file || claim.on_side(&waiter.caller)
+    }
+
+    /// Free inodes that had this name and are still open, in the order in which
+    /// they had it.
+    pub(super) fn rivals(&self, dir: Ino, name: &Name) -> Vec<Ino> {
+        self.former
+            .get(&(dir, name.clone()))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// When the first in an inode's queue came.
+    pub(super) fn first_arrival(&self, ino: Ino) -> Option<u64> {
+        let head = self.nodes.get(&ino)?.queue.first()?;
+        self.waiters.get(head).map(|waiter| waiter.arrival)
+    }
+
+    /// A name is free: of those that had it and are waited for, the first come
+    /// has it next.
+    pub(super) fn name_is_free(&mut self, dir: Ino, name: &Name, now: &Now) {
+        let mut rivals = self.rivals(dir, name);
+        rivals.retain(|ino| self.first_arrival(*ino).is_some());
+        rivals.sort_by_key(|ino| self.first_arrival(*ino));
+        for ino in rivals {
+            self.settle_board(ino, now);
+        }
+    }
+
+    /// Whether a lock would wait for somebody who waits for this one's owner,
+    /// or for one who does (fcntl(2), EDEADLK). flock(2) locks are an open
+    /// file's, which waits for nobody.
+    pub(super) fn would_deadlock(&self, ino: Ino, call: &LockCall, after: &FileLock) -> bool {
+        let Key::Owner(me) = call.key() else {
+            return false;
+        };
+        let mut next = self.owners_before(ino, call, after.kind());
+        let mut seen: Vec<LockOwner> = Vec::new();
+        while let Some(owner) = next.pop() {
+            if owner == me {
+                return true;
+            }
+            if seen.contains(&owner) || seen.len() >= CHAIN {
+                continue;
+            }
+            seen.push(owner);
+            for waiter in self.waiters.values() {
+                if waiter.call.key() == Key::Owner(owner) {
+                    next.extend(self.owners_before(waiter.ino, &waiter.call, waiter.kind));
+                }
+            }
+        }
+        false
+    }
+
+    /// The owners of fcntl locks that are in the way of this one.
+    fn owners_before(&self, ino: Ino, call: &LockCall, kind: LockKind) -> Vec<LockOwner> {
+        let locks = self.nodes.get(&ino).map_or(&[][..], |node| &node.locks);
+        locks
+            .iter()
+            .filter(|lock| excludes(lock, call, kind))
+            .filter_map(|lock| match lock.key {
+                Key::Owner(owner) => Some(owner),
+                Key::File(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl Waiter {
+    fn told(&self) -> Waiting {
+        let (pid, command) = match &self.caller.standing {
+            Standing::Process(candidate) => (
+                candidate.holder().map(|holder| holder.pid),
+                candidate.command.clone(),
+            ),
+            _ => (
+                self.caller.requester.map(|process| process.pid),
+                printable(&self.caller.program),
+            ),
+        };
+        Waiting {
+            user: self.call.user,
+            pid: pid.or(self.call.pid),
+            command,
+            kind: self.kind,
+            since: self.since.wall,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Who watches a board with poll(2): its open file is readable once the board
+//! has changed since it was read last.
+
+use super::effect::Effect;
+use super::ids::{Handle, Ino};
+use super::table::Table;
+
+impl Table {
+    /// Whether there is something new to be read through an open file. If not
+    /// and with `tell`, [`Effect::Changed`] tells when there is, once.
+    pub fn poll(&mut self, handle: Handle, tell: bool) -> bool {
+        let Some(open) = self.opens.get_mut(&handle) else {
+            return true;
+        };
+        let version = self.nodes.get(&open.ino).map_or(0, |node| node.version);
+        let new = open.seen != version;
+        open.polled = tell && !new;
+        new
+    }
+
+    /// What is told of a board is another from now on.
+    pub(super) fn changed(&mut self, ino: Ino) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        node.version += 1;
+        let polled: Vec<Handle> = node
+            .opens
+            .iter()
+            .copied()
+            .filter(|handle| {
+                self.opens
+                    .get_mut(handle)
+                    .is_some_and(|open| std::mem::take(&mut open.polled))
+            })
+            .collect();
+        for handle in polled {
+            self.effect(Effect::Changed(handle));
+        }
+    }
+}

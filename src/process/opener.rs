@@ -1,0 +1,55 @@
+//! Who shows as the holder of a board that file locks hold: the process whose
+//! open made the locked file, while it lives (semantics.md, "Words").
+
+use super::resolve::Resolver;
+use crate::lock::ids::{Pid, ProcessId, StartTime};
+use crate::lock::locking::LockedFile;
+use crate::lock::time::BootTime;
+
+impl Resolver {
+    /// The process that opened a locked file, if it lives.
+    pub fn opener(&self, file: &LockedFile) -> Option<ProcessId> {
+        if let Some(opener) = file.opener {
+            return self.lives(opener).then_some(opener);
+        }
+        let thread = file.thread?;
+        let pid = self.proc().status(thread).ok()??.tgid;
+        let stat = self.proc().stat(pid).ok()??;
+        // One that started later has another's number.
+        let same = started_at(stat.start) <= file.opened && !stat.is_zombie();
+        let start = stat.start;
+        same.then_some(ProcessId { pid, start })
+    }
+
+    /// When the process that has this pid now started.
+    pub fn started(&self, pid: Pid) -> Option<BootTime> {
+        Some(started_at(self.proc().stat(pid).ok()??.start))
+    }
+
+    /// The command line of a process, printable; empty once it has ended.
+    pub fn command(&self, process: ProcessId) -> String {
+        let Ok(Some(node)) = self.walker().find(process.pid) else {
+            return String::new();
+        };
+        if node.id != process {
+            return String::new();
+        }
+        node.command(self.proc()).unwrap_or_default()
+    }
+
+    fn lives(&self, process: ProcessId) -> bool {
+        matches!(
+            self.proc().stat(process.pid),
+            Ok(Some(stat)) if stat.start == process.start && !stat.is_zombie()
+        )
+    }
+}
+
+/// A start on the boot clock, to the tick: never later than it was.
+fn started_at(start: StartTime) -> BootTime {
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    let nanos = u128::from(start.0) * 1_000_000_000 / u128::from(ticks);
+    BootTime(std::time::Duration::from_nanos(
+        u64::try_from(nanos).unwrap_or(u64::MAX),
+    ))
+}

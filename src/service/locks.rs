@@ -1,0 +1,232 @@
+//! File locks, and the requests that are answered later.
+
+use std::collections::HashMap;
+
+use super::Service;
+use super::desk::Desk;
+use super::request::{Failure, Sender};
+use crate::lock::file_lock::{LockCall, LockKind};
+use crate::lock::ids::{Handle, Ino, LockOwner, WaitId};
+use crate::lock::locking::{Conflict, Tried};
+use crate::lock::open::{OpenMode, Opened};
+use crate::lock::refusal::Refusal;
+use crate::process::Reach;
+
+/// How a request is answered, at once or later: an open with its open file.
+pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
+
+/// Tells a process that polls an open file that there is something to read.
+pub type Tell = Box<dyn FnOnce() + Send>;
+
+/// What is still to be told to whom.
+#[derive(Default)]
+pub(super) struct Pending {
+    answers: HashMap<WaitId, (Sender, Answer)>,
+    polls: HashMap<Handle, Tell>,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending")
+            .field("answers", &self.answers.len())
+            .field("polls", &self.polls.len())
+            .finish()
+    }
+}
+
+impl Pending {
+    pub fn answer(&mut self, wait: WaitId, outcome: Result<Option<Handle>, Refusal>) {
+        if let Some((_, answer)) = self.answers.remove(&wait) {
+            answer(outcome.map_err(Failure::Refused));
+        }
+    }
+
+    pub fn tell(&mut self, handle: Handle) {
+        if let Some(tell) = self.polls.remove(&handle) {
+            tell();
+        }
+    }
+}
+
+impl Service {
+    /// Locks a board through an open file; without `wait` what would wait is
+    /// refused.
+    pub fn lock(
+        &self,
+        sender: Sender,
+        wait: Option<WaitId>,
+        mut call: LockCall,
+        kind: LockKind,
+        answer: Answer,
+    ) {
+        let tried = self.act(|desk| {
+            if let Some(pid) = call.pid
+                && desk.table.may_be_own(&call)
+            {
+                call.started = desk.resolver.started(pid);
+            }
+            settle_opened(desk, call.handle);
+            desk.table.lock(&desk.now, &call, kind, wait, None)
+        });
+        match tried {
+            Ok(Tried::Granted) => return answer(Ok(None)),
+            Ok(Tried::AskWho | Tried::Waits) => {}
+            Err(refusal) => return answer(Err(refusal.into())),
+        }
+        let (caller, pins) = match self.caller(sender, Reach::Root) {
+            Ok(found) => found,
+            Err(error) => return answer(Err(error.into())),
+        };
+        drop(pins);
+        let mut answer = Some(answer);
+        let tried = self.act_for(sender, Vec::new(), |desk| {
+            settle_opened(desk, call.handle);
+            let tried = desk
+                .table
+                .lock(&desk.now, &call, kind, wait, Some(&caller))?;
+            if tried == Tried::Waits
+                && let Some(wait) = wait
+                && let Some(answer) = answer.take()
+            {
+                desk.pending.answers.insert(wait, (sender, answer));
+            }
+            Ok(())
+        });
+        if let Some(answer) = answer {
+            answer(tried.map(|()| None));
+        }
+    }
+
+    /// Unlocks what a call names.
+    pub fn unlock(&self, call: &LockCall) -> Result<(), Failure> {
+        self.act(|desk| Ok(desk.table.unlock(&desk.now, call)?))
+    }
+
+    /// What is in the way of a lock.
+    pub fn conflict(
+        &self,
+        sender: Sender,
+        mut call: LockCall,
+        kind: LockKind,
+    ) -> Result<Option<Conflict>, Failure> {
+        let found = self.act(|desk| {
+            if let Some(pid) = call.pid
+                && desk.table.may_be_own(&call)
+            {
+                call.started = desk.resolver.started(pid);
+            }
+            settle_opened(desk, call.handle);
+            desk.table.conflict(&call, kind, None)
+        })?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let (caller, _) = self.caller(sender, Reach::Root)?;
+        let found = self.act(|desk| desk.table.conflict(&call, kind, Some(&caller)))?;
+        Ok(found.flatten())
+    }
+
+    /// A process has closed a descriptor of an open file.
+    pub fn flush(&self, handle: Handle, owner: LockOwner) {
+        self.act(|desk| desk.table.flush(&desk.now, handle, owner));
+    }
+
+    /// A signal has come to the caller of a request: it waits no more. Nothing
+    /// for one that does not wait.
+    pub fn interrupted(&self, wait: WaitId) {
+        let sender = match self.state.lock().pending.answers.get(&wait) {
+            Some((sender, _)) => *sender,
+            None => return,
+        };
+        // While it still waits for the answer, and can be read.
+        let caller = self.caller(sender, Reach::Scripts);
+        self.act(|desk| {
+            desk.table.leave(wait, Refusal::Interrupted, &desk.now);
+            if let Some(ino) = desk.table.take_defeat()
+                && let Ok((caller, _)) = &caller
+            {
+                desk.table.remember_scripts(ino, caller);
+            }
+        });
+    }
+
+    /// Opens a board that is there, at once or once it is decided what it is.
+    pub fn open(&self, sender: Sender, ino: Ino, mode: OpenMode, wait: WaitId, answer: Answer) {
+        let mut answer = Some(answer);
+        let opened = self.try_open(sender, ino, mode, wait, &mut answer);
+        if let Some(answer) = answer {
+            answer(opened);
+        }
+    }
+
+    fn try_open(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        mode: OpenMode,
+        wait: WaitId,
+        answer: &mut Option<Answer>,
+    ) -> Result<Option<Handle>, Failure> {
+        // Reading needs no reason: the walk through /proc is saved.
+        let writes = mode.write || mode.truncate;
+        let (caller, pins) = if writes {
+            self.caller(sender, self.reach_to(ino, mode))?
+        } else {
+            (super::reader(sender), Vec::new())
+        };
+        self.act_for(sender, pins, |desk| {
+            if writes {
+                desk.settle_and_show(ino);
+            } else {
+                desk.settle(ino);
+            }
+            match desk.table.open(&desk.now, &caller, ino, mode, Some(wait))? {
+                Opened::Done(handle) => Ok(Some(handle)),
+                Opened::Waits => {
+                    if let Some(answer) = answer.take() {
+                        desk.pending.answers.insert(wait, (sender, answer));
+                    }
+                    Ok(None)
+                }
+            }
+        })
+    }
+
+    /// How far up the ancestors of one who opens matter: whoever is not refused
+    /// may be on the holder's side.
+    fn reach_to(&self, ino: Ino, mode: OpenMode) -> Reach {
+        if mode.append || self.state.lock().table.is_by_locks(ino) {
+            Reach::Root
+        } else {
+            Reach::Holder
+        }
+    }
+
+    /// Whether there is something new to be read through an open file; if not,
+    /// `tell` is called once there is.
+    pub fn poll(&self, handle: Handle, tell: Option<Tell>) -> bool {
+        self.act(|desk| {
+            let new = desk.table.poll(handle, tell.is_some());
+            if let Some(tell) = tell.filter(|_| !new) {
+                desk.pending.polls.insert(handle, tell);
+            }
+            new
+        })
+    }
+
+    /// The last descriptor of an open file was closed.
+    pub fn close(&self, handle: Handle) {
+        self.act(|desk| {
+            desk.table.close(&desk.now, handle);
+            desk.pending.polls.remove(&handle);
+        });
+    }
+}
+
+/// No lock waits for a holder that has ended.
+fn settle_opened(desk: &mut Desk<'_>, handle: Handle) {
+    if let Some(ino) = desk.table.opened(handle) {
+        let board = desk.table.board_of(ino);
+        desk.settle(board);
+    }
+}
