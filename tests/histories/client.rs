@@ -2,6 +2,7 @@
 //! logs every call. It keeps beliefs of what it holds, for what only a holder
 //! does; what is true is for the checker to say.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::action::{Action, BOARDS, Board, Family, How, Mode, SIZE, SLOTS, Slot, Sure, Wait};
-use super::record::{Answer, Log};
+use super::record::{Answer, Log, WAITERS, Waiters};
 use super::sys;
 
 /// The argument by which this program becomes a client.
@@ -25,7 +26,7 @@ struct Open {
     /// It may be the one by which the client claimed, no lock tried yet.
     claiming: bool,
     tried: bool,
-    locked: Option<Family>,
+    locked: BTreeSet<Family>,
 }
 
 /// What a client believes of a board.
@@ -37,6 +38,9 @@ struct Belief {
     /// It was told so.
     sure: bool,
 }
+
+/// Where nobody is told to be waiting.
+const NOBODY: Waiters = [0; WAITERS];
 
 /// A client process.
 struct Client {
@@ -115,7 +119,7 @@ impl Client {
         &mut self,
         action: Action,
         limit: Option<Duration>,
-        call: impl FnOnce(&mut Client) -> (Result<T, i32>, i64, i64),
+        call: impl FnOnce(&mut Client) -> (Result<T, i32>, i64, Waiters),
     ) -> Result<T, i32> {
         let handled = sys::handled();
         let mut alarm = 0;
@@ -159,7 +163,7 @@ impl Client {
                         .opens
                         .iter()
                         .flatten()
-                        .any(|open| open.locked.is_some());
+                        .any(|open| !open.locked.is_empty());
                 if holds || sure == Sure::Anyhow {
                     self.unlink(board, action);
                 }
@@ -167,7 +171,7 @@ impl Client {
             Action::Stat(board) => {
                 let _ = self.logged(action, None, |client| {
                     let found = rustix::fs::stat(client.path(board));
-                    (found.map_err(|e| e.raw_os_error()), 0, 0)
+                    (found.map_err(|e| e.raw_os_error()), 0, NOBODY)
                 });
             }
             Action::Links(board, slot) => {
@@ -175,8 +179,8 @@ impl Client {
                     let _ = self.logged(action, None, |client| {
                         let open = client.file(board, slot).unwrap();
                         match rustix::fs::fstat(&open.fd) {
-                            Ok(about) => (Ok(()), i64::try_from(about.st_nlink).unwrap(), 0),
-                            Err(error) => (Err(error.raw_os_error()), 0, 0),
+                            Ok(about) => (Ok(()), i64::try_from(about.st_nlink).unwrap(), NOBODY),
+                            Err(error) => (Err(error.raw_os_error()), 0, NOBODY),
                         }
                     });
                 }
@@ -191,8 +195,8 @@ impl Client {
                     let _ = self.logged(action, None, |client| {
                         let open = client.file(board, slot).unwrap();
                         match sys::ask(&open.fd, family, mode) {
-                            Ok(free) => (Ok(()), i64::from(free), 0),
-                            Err(errno) => (Err(errno), 0, 0),
+                            Ok(free) => (Ok(()), i64::from(free), NOBODY),
+                            Err(errno) => (Err(errno), 0, NOBODY),
                         }
                     });
                 }
@@ -210,21 +214,23 @@ impl Client {
             return;
         }
         let opened = self.logged(action, None, |client| {
-            (sys::open(&client.path(board), how), 0, 0)
+            (sys::open(&client.path(board), how), 0, NOBODY)
         });
         let Ok(fd) = opened else {
             return;
         };
-        let claiming = self.claims && how.creates();
+        let may_claim = self.claims && how.creates();
         let belief = self.belief(board);
-        belief.claim |= claiming;
-        belief.sure |= claiming && how == How::Exclusive;
+        // Where it may have a claim already, that stays if this file is locked.
+        let claiming = may_claim && !belief.claim;
+        belief.claim |= may_claim;
+        belief.sure |= may_claim && how == How::Exclusive;
         belief.opens[usize::from(slot)] = Some(Open {
             fd,
             writable: how != How::Read,
             claiming,
             tried: false,
-            locked: None,
+            locked: BTreeSet::new(),
         });
     }
 
@@ -242,7 +248,7 @@ impl Client {
                     .opens
                     .iter()
                     .flatten()
-                    .any(|open| open.locked.is_some())
+                    .any(|open| !open.locked.is_empty())
         })
     }
 
@@ -277,10 +283,10 @@ impl Client {
         let locked = self.logged(action, limit, |client| {
             let open = client.file(board, slot).unwrap();
             let done = sys::lock(&open.fd, family, Some(mode), wait != Wait::No);
-            (done, 0, 0)
+            (done, 0, NOBODY)
         });
         if locked.is_ok() {
-            self.file(board, slot).unwrap().locked = Some(family);
+            self.file(board, slot).unwrap().locked.insert(family);
         }
     }
 
@@ -291,9 +297,9 @@ impl Client {
         }
         let _ = self.logged(action, None, |client| {
             let open = client.file(board, slot).unwrap();
-            (sys::lock(&open.fd, family, None, false), 0, 0)
+            (sys::lock(&open.fd, family, None, false), 0, NOBODY)
         });
-        self.lost(board, slot, family == Family::Posix);
+        self.lost(board, slot, family);
     }
 
     fn close(&mut self, action: Action, (board, slot): (Board, Slot)) {
@@ -302,24 +308,26 @@ impl Client {
         }
         let _ = self.logged(action, None, |client| {
             drop(client.belief(board).opens[usize::from(slot)].take());
-            (Ok(()), 0, 0)
+            (Ok(()), 0, NOBODY)
         });
-        // With any of its files a process lets go what it locked by fcntl(2).
+        self.closed_one(board);
+    }
+
+    /// With any of its files a process lets go what it locked by fcntl(2).
+    fn closed_one(&mut self, board: Board) {
         for open in self.belief(board).opens.iter_mut().flatten() {
-            if open.locked == Some(Family::Posix) {
-                open.locked = None;
-            }
+            open.locked.remove(&Family::Posix);
         }
     }
 
-    /// What was locked through an open file is given up; with `all`, what the
+    /// What was locked through an open file is given up; of fcntl(2), what the
     /// process had on the board.
-    fn lost(&mut self, board: Board, slot: Slot, all: bool) {
+    fn lost(&mut self, board: Board, slot: Slot, family: Family) {
         for (at, open) in self.belief(board).opens.iter_mut().enumerate() {
             if let Some(open) = open
-                && (all || at == usize::from(slot))
+                && (family == Family::Posix || at == usize::from(slot))
             {
-                open.locked = None;
+                open.locked.remove(&family);
             }
         }
     }
@@ -327,14 +335,14 @@ impl Client {
     fn unlink(&mut self, board: Board, action: Action) {
         let done = self.logged(action, None, |client| {
             let done = rustix::fs::unlink(client.path(board));
-            (done.map_err(|e| e.raw_os_error()), 0, 0)
+            (done.map_err(|e| e.raw_os_error()), 0, NOBODY)
         });
         if done.is_ok() {
             let belief = self.belief(board);
             belief.claim = false;
             belief.sure = false;
             for open in belief.opens.iter_mut().flatten() {
-                open.locked = None;
+                open.locked.clear();
             }
         }
     }
@@ -351,15 +359,15 @@ impl Client {
                         line.map(str::trim).unwrap_or_default().to_owned()
                     };
                     if value("state ") == "free" {
-                        return (Err(libc::ENOENT), 0, 0);
+                        return (Err(libc::ENOENT), 0, NOBODY);
                     }
                     shown = value("pid ").parse().ok();
-                    let waiters = value("waiters ").parse().unwrap_or(-1);
-                    (Ok(()), shown.unwrap_or(0), waiters)
+                    (Ok(()), shown.unwrap_or(0), waiters(&text))
                 }
-                Err(errno) => (Err(errno), 0, 0),
+                Err(errno) => (Err(errno), 0, NOBODY),
             }
         });
+        self.closed_one(board);
         shown
     }
 
@@ -378,4 +386,16 @@ impl Client {
             }
         }
     }
+}
+
+/// Who a status says to be waiting.
+fn waiters(status: &str) -> Waiters {
+    let mut pids = NOBODY;
+    let lines = status.lines().filter(|line| line.starts_with("waiter "));
+    for (pid, line) in pids.iter_mut().zip(lines) {
+        let word = line.split(' ').nth(3).unwrap_or_default();
+        // An unknown one is nobody's.
+        *pid = word.parse().unwrap_or(u32::MAX);
+    }
+    pids
 }

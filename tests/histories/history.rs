@@ -165,6 +165,9 @@ impl Builder<'_> {
             .flatten()
             .map(|open| Call::GoneFile { file: open.file })
             .collect();
+        if !gone.is_empty() {
+            gone.push(Call::Flush);
+        }
         if created && self.rules.claims {
             gone.push(Call::GoneClaim);
         }
@@ -211,7 +214,8 @@ impl Builder<'_> {
         let opened = |slot: u8| {
             opens[usize::from(slot)].ok_or_else(|| format!("no open file: p{process} {record:?}"))
         };
-        let mut attempt = None;
+        // What happens before the call has its effect as a whole.
+        let mut first = None;
         let call = match record.action {
             Action::Open(_, place, how) => {
                 let file = self.files;
@@ -228,9 +232,8 @@ impl Builder<'_> {
             Action::Lock(_, place, family, mode, wait) => {
                 let open = opened(place)?;
                 let converts = family == Family::Flock && open.flocked;
-                let stays = converts && (wait != Wait::No || self.rules.conversion_loses);
-                if stays || (open.claiming && wait != Wait::No) {
-                    attempt = Some(Call::Attempt {
+                if converts || (open.claiming && wait != Wait::No) {
+                    first = Some(Call::Attempt {
                         file: open.file,
                         family,
                     });
@@ -256,6 +259,7 @@ impl Builder<'_> {
                 if record.end.is_some() {
                     opens[slot(place)] = None;
                 }
+                first = Some(Call::Flush);
                 Call::Close { file }
             }
             Action::Unlink(..) => Call::Unlink,
@@ -277,6 +281,7 @@ impl Builder<'_> {
         {
             self.queue.waits.push(Waiting {
                 at,
+                process,
                 begin: record.begin,
                 end,
                 mode,
@@ -292,7 +297,12 @@ impl Builder<'_> {
             self.queue.seen.push(Seen {
                 begin,
                 end,
-                waiters: answer.waiters,
+                waiters: answer
+                    .waiters
+                    .iter()
+                    .take_while(|pid| **pid != 0)
+                    .map(|pid| self.history.process(i64::from(*pid)).unwrap_or(STRANGER))
+                    .collect(),
             });
         }
         let operation = |call, told, optional, before| Operation {
@@ -309,8 +319,15 @@ impl Builder<'_> {
         let mut main = operation(call, told, record.end.is_none(), Vec::new());
         main.begin = begin;
         self.operations.push(main);
-        if let Some(call) = attempt {
+        if let Some(call) = first {
             self.operations.push(operation(call, None, true, vec![at]));
+        }
+        if call == Call::Status {
+            // It opens the file, and closes it.
+            let opened = answer.is_some_and(|answer| answer.errno == 0);
+            let mut flush = operation(Call::Flush, None, !opened, Vec::new());
+            flush.after.push(at);
+            self.operations.push(flush);
         }
         Ok(())
     }

@@ -15,13 +15,9 @@ pub struct Rules {
     /// A board without a holder has no file, and making one claims it. Else
     /// there is one file, and only locks.
     pub claims: bool,
-    /// Locks of flock(2) and of fcntl(2) exclude each other.
+    /// Locks of flock(2) and of fcntl(2) exclude each other, but not within one
+    /// process.
     pub families_exclude: bool,
-    /// An attempt to change the mode of a flock(2) lock loses it, as flock(2)
-    /// tells of Linux; else it may be lost or kept.
-    pub conversion_loses: bool,
-    /// fcntl(2) notices processes that wait for each other (EDEADLK).
-    pub deadlocks: bool,
 }
 
 impl Rules {
@@ -29,15 +25,11 @@ impl Rules {
     pub const SERVED: Rules = Rules {
         claims: true,
         families_exclude: true,
-        conversion_loses: false,
-        deadlocks: false,
     };
     /// Those of a local file system of Linux.
     pub const BARE: Rules = Rules {
         claims: false,
         families_exclude: false,
-        conversion_loses: true,
-        deadlocks: true,
     };
 }
 
@@ -77,6 +69,8 @@ pub enum Call {
         file: File,
         family: Family,
     },
+    /// The first half of a close: what the process locked by fcntl(2) goes.
+    Flush,
     /// The process is gone, and with it this open file of its.
     GoneFile {
         file: File,
@@ -160,7 +154,8 @@ impl State {
         self.claimed_by_another(process)
             || self.locks.iter().any(|lock| {
                 (lock.family, lock.owner) != (family, owner)
-                    && (rules.families_exclude || same_kind(lock.family, family))
+                    && (same_kind(lock.family, family)
+                        || (rules.families_exclude && lock.process != process))
                     && lock.mode.excludes(mode)
             })
     }
@@ -175,6 +170,10 @@ impl State {
 
     fn without_lock(&self, family: Family, owner: u16) -> State {
         self.without(|lock| lock.family == family && lock.owner == owner)
+    }
+
+    fn flushed(&self, process: Process) -> State {
+        self.without(|lock| lock.family == Family::Posix && lock.process == process)
     }
 
     /// What is left when an open file is closed: with any of them a process
@@ -202,32 +201,25 @@ impl State {
         }
     }
 
-    /// What may be left after the first half of asking for a lock.
+    /// What is left after the first half of asking for a lock: a claim by that
+    /// open file ends, and flock(2) lets the old lock go before it waits for the
+    /// new one, or is refused it.
     fn attempted(
         &self,
-        rules: &Rules,
         process: Process,
         file: File,
         (family, mode): (Family, Option<Mode>),
-    ) -> Vec<State> {
-        let mut kept = self.clone();
-        if kept.claim.is_some_and(|claim| claim.file == Some(file)) {
-            kept.claim = None;
+    ) -> State {
+        let mut left = self.clone();
+        if left.claim.is_some_and(|claim| claim.file == Some(file)) {
+            left.claim = None;
         }
         let owner = owner(family, file, process);
-        let converts = family == Family::Flock
-            && kept
-                .own(family, owner)
-                .is_some_and(|lock| Some(lock.mode) != mode);
-        if !converts {
-            return vec![kept];
+        let converts = |lock: &Lock| Some(lock.mode) != mode;
+        if family == Family::Flock && left.own(family, owner).is_some_and(converts) {
+            left = left.without_lock(family, owner);
         }
-        let lost = kept.without_lock(family, owner);
-        if rules.conversion_loses {
-            vec![lost]
-        } else {
-            vec![kept, lost]
-        }
+        left
     }
 
     fn unlinkable_by(&self, process: Process) -> bool {
@@ -250,9 +242,10 @@ impl State {
         match (*call, told) {
             // It changed hands twice while it was opened: the kernel looks again
             // but once.
-            (Call::Status | Call::Open { .. }, Some(Told::Failed(libc::ESTALE))) => {
-                if_so(rules.claims)
-            }
+            (
+                Call::Status | Call::Stat | Call::Open { .. },
+                Some(Told::Failed(libc::ESTALE)),
+            ) => if_so(rules.claims),
             (Call::Open { how, file }, told) => self.opened(rules, caller, (how, file), told),
             (
                 Call::Lock {
@@ -264,8 +257,9 @@ impl State {
                 told,
             ) => self.locked(rules, caller, file, (family, mode, wait), told),
             (Call::Attempt { file, family }, _) => {
-                self.attempted(rules, process, file, (family, None))
+                vec![self.attempted(process, file, (family, None))]
             }
+            (Call::Flush, _) => vec![self.flushed(process)],
             (Call::Unlock { file, family }, Some(Told::Done) | None) => {
                 vec![self.without_lock(family, owner(family, file, process))]
             }
@@ -356,29 +350,30 @@ impl State {
     ) -> Vec<State> {
         let process = caller.process;
         let owner = owner(family, file, process);
-        let tried = self.attempted(rules, process, file, (family, Some(mode)));
+        let tried = self.attempted(process, file, (family, Some(mode)));
+        let refused = tried.conflicts(rules, process, (family, owner, mode));
         match told {
-            // A wait that has not ended yet: it may have ended a claim. That
-            // is an attempt of its own in the history.
-            Some(Told::Failed(libc::EINTR)) if wait => vec![self.clone()],
-            Some(Told::Failed(libc::EDEADLK)) if wait && rules.deadlocks => vec![self.clone()],
-            Some(Told::Failed(libc::EAGAIN | libc::EACCES)) if !wait => {
-                let refused =
-                    |state: &State| state.conflicts(rules, process, (family, owner, mode));
-                tried.into_iter().filter(refused).collect()
+            // Where nothing is in its way it is granted, and waits no more. That
+            // it may have ended a claim is an attempt of its own.
+            Some(Told::Failed(libc::EINTR)) if wait => {
+                let granted = rules.claims
+                    && !refused
+                    && (self.free() || self.has(process, file, (family, owner)));
+                if granted { Vec::new() } else { vec![self.clone()] }
             }
+            // fcntl(2) notices processes that wait for each other.
+            Some(Told::Failed(libc::EDEADLK)) if wait && family != Family::Flock && refused => {
+                vec![tried]
+            }
+            Some(Told::Failed(libc::EAGAIN | libc::EACCES)) if !wait && refused => vec![tried],
             Some(Told::Done) | None => {
                 if caller.behind && self.overtakes(process, file, (family, owner, mode), wait) {
                     return Vec::new();
                 }
-                // Whether the old lock goes before or now is the same.
-                let Some(state) = tried.first() else {
-                    return Vec::new();
-                };
-                if state.conflicts(rules, process, (family, owner, mode)) {
+                if refused {
                     return Vec::new();
                 }
-                let mut granted = state.without_lock(family, owner);
+                let mut granted = tried.without_lock(family, owner);
                 granted.locks.push(Lock {
                     family,
                     owner,
@@ -402,12 +397,22 @@ impl State {
         (family, owner, mode): (Family, u16, Mode),
         wait: bool,
     ) -> bool {
-        let has_it = self
-            .claim
-            .is_some_and(|claim| claim.process == process || claim.file == Some(file))
-            || self.own(family, owner).is_some();
+        let has_it = self.has(process, file, (family, owner));
         let shares = !wait && mode == Mode::Shared && !self.locks.is_empty();
         !has_it && !shares
+    }
+
+    /// Whether somebody who wants a lock has the board anyway, and does not
+    /// stand in line for it.
+    fn has(&self, process: Process, file: File, (family, owner): (Family, u16)) -> bool {
+        let other = |lock: &Lock| {
+            let fcntl = |family| family != Family::Flock;
+            lock.process == process && fcntl(lock.family) != fcntl(family)
+        };
+        self.claim
+            .is_some_and(|claim| claim.process == process || claim.file == Some(file))
+            || self.own(family, owner).is_some()
+            || self.locks.iter().any(other)
     }
 
     /// Whether the status can show this holder.

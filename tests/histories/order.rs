@@ -1,9 +1,9 @@
 //! Who was in the queue before whom. That a call began earlier does not say so:
-//! only a status that shows as many waiters as there can be proves that all of
-//! them had arrived.
+//! only a status that shows who waits proves that they had arrived, and in which
+//! order.
 
 use super::action::Mode;
-use super::model::{Call, Told};
+use super::model::{Call, Process, Told};
 use super::record::Time;
 use super::search::Operation;
 
@@ -12,6 +12,7 @@ use super::search::Operation;
 pub struct Waiting {
     /// The operation.
     pub at: usize,
+    pub process: Process,
     pub begin: Time,
     pub end: Time,
     pub mode: Mode,
@@ -21,12 +22,12 @@ pub struct Waiting {
     pub moved: bool,
 }
 
-/// A number of waiters that was shown, at some time between these.
-#[derive(Clone, Copy, Debug)]
+/// The queue as it was shown, at some time between these.
+#[derive(Clone, Debug)]
 pub struct Seen {
     pub begin: Time,
     pub end: Time,
-    pub waiters: i64,
+    pub waiters: Vec<Process>,
 }
 
 /// All of a board.
@@ -38,48 +39,68 @@ pub struct Queue {
 
 impl Queue {
     /// Puts everything that wants the board behind those that were surely
-    /// waiting for it when it began.
+    /// waiting for it when it began, or were shown ahead of it.
     ///
     /// # Errors
-    /// More waiters were shown than there can have been.
+    /// Somebody was shown to wait who did not.
     pub fn settle(&self, operations: &mut [Operation]) -> Result<(), String> {
         let mut arrived = vec![Time::MAX; self.waits.len()];
         for seen in &self.seen {
-            let can: Vec<usize> = (0..self.waits.len())
-                .filter(|at| self.waits[*at].begin < seen.end && self.waits[*at].end > seen.begin)
-                .collect();
-            let count = i64::try_from(can.len()).unwrap_or(i64::MAX);
-            if seen.waiters > count || seen.waiters < 0 {
-                return Err(format!(
-                    "{} waiters are shown where there are {count} at most",
-                    seen.waiters
-                ));
+            let mut shown: Vec<usize> = Vec::new();
+            for process in &seen.waiters {
+                let can = self.waits.iter().enumerate().filter(|(_, wait)| {
+                    wait.process == *process && wait.begin < seen.end && wait.end > seen.begin
+                });
+                let can: Vec<usize> = can.map(|(at, _)| at).collect();
+                match can[..] {
+                    [] => {
+                        return Err(format!(
+                            "p{process} is shown to wait and does not: {seen:?}"
+                        ));
+                    }
+                    [at] => {
+                        arrived[at] = arrived[at].min(seen.end);
+                        shown.push(at);
+                    }
+                    // One of two waits, and it cannot be told which.
+                    _ => {}
+                }
             }
-            if seen.waiters == count {
-                for at in can {
-                    arrived[at] = arrived[at].min(seen.end);
+            for (place, later) in shown.iter().enumerate() {
+                for earlier in &shown[..place] {
+                    self.order(operations, *earlier, self.waits[*later].at);
                 }
             }
         }
-        for (wait, arrived) in self.waits.iter().zip(arrived) {
-            if wait.moved {
-                continue;
-            }
-            for (at, operation) in operations.iter_mut().enumerate() {
-                let mode = match (operation.call, operation.told) {
-                    (_, Some(Told::Failed(_))) => continue,
-                    (Call::Lock { mode, .. }, _) => mode,
-                    (Call::Open { how, .. }, _) if how.creates() => Mode::Exclusive,
-                    _ => continue,
-                };
-                let later = at != wait.at && operation.begin > arrived;
-                // A killed waiter counts until it began to be killed.
-                let counts = wait.killed.is_none_or(|killed| operation.end < killed);
-                if later && counts && mode.excludes(wait.mode) {
-                    operation.behind.push(wait.at);
+        for (earlier, arrived) in arrived.into_iter().enumerate() {
+            for at in 0..operations.len() {
+                if operations[at].begin > arrived {
+                    self.order(operations, earlier, at);
                 }
             }
         }
         Ok(())
+    }
+
+    /// An operation gets the board after this one, if it cannot share it.
+    fn order(&self, operations: &mut [Operation], earlier: usize, at: usize) {
+        let earlier = self.waits[earlier];
+        let later = &mut operations[at];
+        let mode = match (later.call, later.told) {
+            (_, Some(Told::Failed(_))) => return,
+            (Call::Lock { mode, .. }, _) => mode,
+            (Call::Open { how, .. }, _) if how.creates() => Mode::Exclusive,
+            _ => return,
+        };
+        // A killed waiter counts until it began to be killed.
+        let counts = earlier.killed.is_none_or(|killed| later.end < killed);
+        if counts
+            && !earlier.moved
+            && at != earlier.at
+            && mode.excludes(earlier.mode)
+            && !later.behind.contains(&earlier.at)
+        {
+            later.behind.push(earlier.at);
+        }
     }
 }

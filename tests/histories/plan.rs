@@ -73,8 +73,6 @@ struct Part<'a> {
     random: &'a mut Random,
     kind: Kind,
     board: Board,
-    /// All its locks of a board are of one family: whether two of one process
-    /// exclude each other is nothing that anybody should build on.
     family: Family,
     actions: Vec<Action>,
 }
@@ -242,6 +240,10 @@ impl Part<'_> {
     /// Locks through an open file.
     fn through(&mut self, slot: Slot, how: How) {
         let board = self.board;
+        if self.kind == Kind::Served && self.random.percent(10) {
+            let all = [Family::Flock, Family::Posix, Family::Ofd];
+            self.family = self.random.pick(&all);
+        }
         self.push(Action::Open(board, slot, how));
         self.lock(slot);
         if self.random.percent(20) {

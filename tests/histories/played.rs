@@ -11,6 +11,7 @@ use super::lab::Lab;
 use super::model::Rules;
 use super::plan::{Kind, plan};
 use super::pool::Pool;
+use super::report;
 use super::stage::play;
 
 pub fn tests() -> Vec<Trial> {
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         the_kernels_flock_is_right;
         the_kernels_fcntl_is_right;
         claims_are_right;
+        claims_and_locks_are_right;
     ]
 }
 
@@ -82,13 +84,38 @@ impl Tally {
     }
 }
 
-fn run(pool: &mut Pool, kind: Kind, rules: &Rules, seeds: impl Iterator<Item = u64>) -> Tally {
+/// A line of the daemon's log without our clients' command lines.
+fn brief(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once(" (/") {
+        text.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    text + rest
+}
+
+fn run(
+    pool: &mut Pool,
+    lab: Option<&Lab>,
+    kind: Kind,
+    rules: &Rules,
+    seeds: impl Iterator<Item = u64>,
+) -> Tally {
     let mut tally = Tally::default();
+    let log = || lab.map_or_else(Vec::new, Lab::log);
     for seed in seeds {
         let begin = Instant::now();
+        let before = log().len();
+        let fail = |history: Option<&History>, error: String| -> ! {
+            let pids = history.map_or_else(String::new, report::pids);
+            let log: Vec<String> = log()[before..].iter().map(|line| brief(line)).collect();
+            let log = log.join("\n  ");
+            panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}\n{pids}\nThe daemon:\n  {log}");
+        };
         let history = match play(&plan(seed, kind), pool) {
             Ok(history) => history,
-            Err(error) => panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}"),
+            Err(error) => fail(None, error),
         };
         tally.playing += begin.elapsed();
         let begin = Instant::now();
@@ -97,7 +124,7 @@ fn run(pool: &mut Pool, kind: Kind, rules: &Rules, seeds: impl Iterator<Item = u
                 tally.unknown += judged.unknown;
                 tally.ordered += judged.ordered;
             }
-            Err(error) => panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}"),
+            Err(error) => fail(Some(&history), error),
         }
         tally.judging += begin.elapsed();
         tally.add(&history);
@@ -111,7 +138,7 @@ const BARE: u64 = 50;
 fn bare(kind: Kind) {
     let temp = tempfile::tempdir().unwrap();
     let mut pool = Pool::new(temp.path(), true);
-    run(&mut pool, kind, &Rules::BARE, seeds(BARE)).tell();
+    run(&mut pool, None, kind, &Rules::BARE, seeds(BARE)).tell();
 }
 
 fn the_kernels_flock_is_right() {
@@ -125,5 +152,11 @@ fn the_kernels_fcntl_is_right() {
 fn claims_are_right() {
     let lab = Lab::new(&[]);
     let mut pool = Pool::new(lab.dir(), false);
-    run(&mut pool, Kind::Claims, &Rules::SERVED, seeds(300)).tell();
+    run(&mut pool, Some(&lab), Kind::Claims, &Rules::SERVED, seeds(300)).tell();
+}
+
+fn claims_and_locks_are_right() {
+    let lab = Lab::new(&[]);
+    let mut pool = Pool::new(lab.dir(), false);
+    run(&mut pool, Some(&lab), Kind::Served, &Rules::SERVED, seeds(300)).tell();
 }

@@ -10,9 +10,12 @@ use super::action::{Action, SIZE};
 /// Nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
 pub type Time = u64;
 
-/// Bytes of a record; the first half is written before the call.
-const RECORD: usize = 64;
-const HALF: usize = RECORD / 2;
+/// Waiters of a board that are noted, at most.
+pub const WAITERS: usize = 24;
+
+/// Bytes of what is written before the call, and in all.
+const HALF: usize = 32;
+const RECORD: usize = HALF + 32 + 4 * WAITERS;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +25,14 @@ pub struct Answer {
     /// What it told, if it told anything: a link count, a pid, or whether a
     /// lock would be granted.
     pub value: i64,
-    /// How many it said to be waiting.
-    pub waiters: i64,
     /// How many handlers of signals that end waits ran meanwhile.
     pub handled: u32,
+    /// Who it said to be waiting, in order.
+    pub waiters: Waiters,
 }
+
+/// The pids of waiters, in order; 0 behind the last.
+pub type Waiters = [u32; WAITERS];
 
 /// A call of a client.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +76,14 @@ impl Log {
 
     /// Notes how it ended.
     pub fn after(&mut self, end: Time, answer: Answer) -> io::Result<()> {
-        let mut bytes = [0; HALF];
+        let mut bytes = [0; RECORD - HALF];
         bytes[0..8].copy_from_slice(&end.to_le_bytes());
         bytes[8..12].copy_from_slice(&answer.errno.to_le_bytes());
         bytes[12..16].copy_from_slice(&answer.handled.to_le_bytes());
         bytes[16..24].copy_from_slice(&answer.value.to_le_bytes());
-        bytes[24..32].copy_from_slice(&answer.waiters.to_le_bytes());
+        for (at, pid) in answer.waiters.iter().enumerate() {
+            bytes[32 + 4 * at..][..4].copy_from_slice(&pid.to_le_bytes());
+        }
         let at = self.next * RECORD as u64 + HALF as u64;
         self.next += 1;
         self.file.write_all_at(&bytes, at)
@@ -107,7 +115,7 @@ pub fn read(file: &File) -> io::Result<Vec<Record>> {
             errno: small(HALF + 8).cast_signed(),
             handled: small(HALF + 12),
             value: number(HALF + 16).cast_signed(),
-            waiters: number(HALF + 24).cast_signed(),
+            waiters: std::array::from_fn(|at| small(HALF + 32 + 4 * at)),
         };
         records.push(Record {
             action,

@@ -28,6 +28,7 @@ fn line(operation: &Operation, zero: Time) -> String {
         Call::Close { file } => format!("close f{file}"),
         Call::Ask { file, family, mode } => format!("ask for {family:?} {mode:?} through f{file}"),
         Call::Attempt { file, .. } => format!("(attempt through f{file})"),
+        Call::Flush => "(flushed)".to_owned(),
         Call::GoneFile { file } => format!("(f{file} is gone with its process)"),
         Call::GoneClaim => "(its claim is gone with it)".to_owned(),
         call @ (Call::Unlink | Call::Stat | Call::Links | Call::Status) => {
@@ -97,8 +98,22 @@ pub fn raw(history: &History) -> String {
             }
         }
     }
+    text.push_str(&pids(history));
+    text
+}
+
+/// Who is who, and what was done to them.
+pub fn pids(history: &History) -> String {
+    let zero = history.traces.iter().flat_map(|trace| &trace.records);
+    let zero = zero.map(|record| record.begin).min().unwrap_or(0);
+    let mut text = String::new();
     for (number, trace) in history.traces.iter().enumerate() {
-        let _ = writeln!(text, "p{number} is pid {}: {:?}", trace.pid, trace.sent);
+        let _ = write!(text, "  p{number} is pid {}", trace.pid);
+        for sent in &trace.sent {
+            let at = (sent.begin.saturating_sub(zero) as f64) / 1e6;
+            let _ = write!(text, ", {:?} at {at:.3} ms", sent.poke);
+        }
+        text.push('\n');
     }
     text
 }

@@ -38,7 +38,10 @@ impl Operation {
             (Call::Open { .. } | Call::Lock { .. }, Some(Told::Done))
                 | (Call::Attempt { .. }, _)
                 | (_, None)
-        ) || matches!(self.call, Call::GoneFile { .. } | Call::GoneClaim)
+        ) || matches!(
+            self.call,
+            Call::Flush | Call::GoneFile { .. } | Call::GoneClaim
+        )
     }
 }
 

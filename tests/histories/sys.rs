@@ -37,12 +37,12 @@ pub fn open(path: &Path, how: How) -> Result<OwnedFd, i32> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, mode).map_err(|e| e.raw_os_error())
 }
 
-/// What a board's file shows, at most 4 KiB of it.
+/// What a board's file shows, in one read.
 pub fn text(path: &Path) -> Result<String, i32> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
     let file = file.map_err(|e| e.raw_os_error())?;
-    let mut text = vec![0; 4096];
+    let mut text = vec![0; 16384];
     let length = rustix::io::read(&file, &mut text).map_err(|e| e.raw_os_error())?;
     text.truncate(length);
     Ok(String::from_utf8_lossy(&text).into_owned())
