@@ -41,6 +41,12 @@ mod sys;
 #[macro_use]
 #[path = "mount/trial.rs"]
 mod trial;
+#[path = "histories/checks.rs"]
+mod checks;
+#[path = "histories/flips.rs"]
+mod flips;
+#[path = "histories/line.rs"]
+mod line;
 #[path = "histories/played.rs"]
 mod played;
 
@@ -55,6 +61,6 @@ fn main() -> std::process::ExitCode {
     let mut args = Arguments::from_args();
     // Each takes the machine as it is.
     args.test_threads.get_or_insert(1);
-    let tests = [played::tests()];
+    let tests = [checks::tests(), flips::tests(), played::tests()];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -221,8 +221,14 @@ impl Client {
         };
         let may_claim = self.claims && how.creates();
         let belief = self.belief(board);
-        // Where it may have a claim already, that stays if this file is locked.
-        let claiming = may_claim && !belief.claim;
+        // Where it is not plain which file claimed, the claim is believed to
+        // stay whichever is locked.
+        let claiming = may_claim && (how == How::Exclusive || !belief.claim);
+        if may_claim {
+            for open in belief.opens.iter_mut().flatten() {
+                open.claiming = false;
+            }
+        }
         belief.claim |= may_claim;
         belief.sure |= may_claim && how == How::Exclusive;
         belief.opens[usize::from(slot)] = Some(Open {
@@ -343,6 +349,7 @@ impl Client {
             belief.sure = false;
             for open in belief.opens.iter_mut().flatten() {
                 open.locked.clear();
+                open.claiming = false;
             }
         }
     }

@@ -203,12 +203,12 @@ impl Builder<'_> {
         let succeeded = answer.is_none_or(|answer| answer.errno == 0);
         let death = trace.death.map_or(Time::MAX, |death| death.to);
         let end = record.end.map_or(death, |(end, _)| end);
-        let mut begin = record.begin;
-        let interrupted = answer.is_some_and(|answer| answer.errno == libc::EINTR);
-        if interrupted {
-            begin = interruption(trace, record, end).ok_or_else(|| {
+        // When a signal may have ended its wait, at the earliest.
+        let mut left = None;
+        if answer.is_some_and(|answer| answer.errno == libc::EINTR) {
+            left = Some(interruption(trace, record, end).ok_or_else(|| {
                 format!("p{process} was told EINTR and no signal ended its wait: {record:?}")
-            })?;
+            })?);
         }
         let slot = |slot: u8| usize::from(slot);
         let opened = |slot: u8| {
@@ -280,7 +280,8 @@ impl Builder<'_> {
         } = call
         {
             self.queue.waits.push(Waiting {
-                at,
+                // In the queue until it is granted, or leaves.
+                at: at + usize::from(left.is_some()),
                 process,
                 begin: record.begin,
                 end,
@@ -295,7 +296,7 @@ impl Builder<'_> {
         }
         if let (Call::Status, Some(Told::Held(_)), Some(answer)) = (call, told, answer) {
             self.queue.seen.push(Seen {
-                begin,
+                begin: record.begin,
                 end,
                 waiters: answer
                     .waiters
@@ -316,9 +317,15 @@ impl Builder<'_> {
             before,
             behind: Vec::new(),
         };
-        let mut main = operation(call, told, record.end.is_none(), Vec::new());
-        main.begin = begin;
-        self.operations.push(main);
+        let optional = record.end.is_none();
+        self.operations
+            .push(operation(call, told, optional, Vec::new()));
+        if let Some(begin) = left {
+            let mut leave = operation(Call::Leave, None, false, Vec::new());
+            leave.begin = begin;
+            leave.after.push(at);
+            self.operations.push(leave);
+        }
         if let Some(call) = first {
             self.operations.push(operation(call, None, true, vec![at]));
         }

@@ -69,6 +69,8 @@ pub enum Call {
         file: File,
         family: Family,
     },
+    /// A wait has been ended by a signal: nothing waits any more.
+    Leave,
     /// The first half of a close: what the process locked by fcntl(2) goes.
     Flush,
     /// The process is gone, and with it this open file of its.
@@ -242,10 +244,9 @@ impl State {
         match (*call, told) {
             // It changed hands twice while it was opened: the kernel looks again
             // but once.
-            (
-                Call::Status | Call::Stat | Call::Open { .. },
-                Some(Told::Failed(libc::ESTALE)),
-            ) => if_so(rules.claims),
+            (Call::Status | Call::Stat | Call::Open { .. }, Some(Told::Failed(libc::ESTALE))) => {
+                if_so(rules.claims)
+            }
             (Call::Open { how, file }, told) => self.opened(rules, caller, (how, file), told),
             (
                 Call::Lock {
@@ -259,6 +260,7 @@ impl State {
             (Call::Attempt { file, family }, _) => {
                 vec![self.attempted(process, file, (family, None))]
             }
+            (Call::Leave, _) => vec![self.clone()],
             (Call::Flush, _) => vec![self.flushed(process)],
             (Call::Unlock { file, family }, Some(Told::Done) | None) => {
                 vec![self.without_lock(family, owner(family, file, process))]
@@ -353,13 +355,17 @@ impl State {
         let tried = self.attempted(process, file, (family, Some(mode)));
         let refused = tried.conflicts(rules, process, (family, owner, mode));
         match told {
-            // Where nothing is in its way it is granted, and waits no more. That
-            // it may have ended a claim is an attempt of its own.
+            // What waited had something in its way. That it may have ended a
+            // claim is an attempt of its own.
             Some(Told::Failed(libc::EINTR)) if wait => {
                 let granted = rules.claims
                     && !refused
                     && (self.free() || self.has(process, file, (family, owner)));
-                if granted { Vec::new() } else { vec![self.clone()] }
+                if granted {
+                    Vec::new()
+                } else {
+                    vec![self.clone()]
+                }
             }
             // fcntl(2) notices processes that wait for each other.
             Some(Told::Failed(libc::EDEADLK)) if wait && family != Family::Flock && refused => {

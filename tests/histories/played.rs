@@ -12,13 +12,12 @@ use super::model::Rules;
 use super::plan::{Kind, plan};
 use super::pool::Pool;
 use super::report;
-use super::stage::play;
+use super::{line, stage};
 
 pub fn tests() -> Vec<Trial> {
     trials![
         the_kernels_flock_is_right;
         the_kernels_fcntl_is_right;
-        claims_are_right;
         claims_and_locks_are_right;
     ]
 }
@@ -28,12 +27,21 @@ fn number(name: &str) -> Option<u64> {
     Some(set.parse().unwrap_or_else(|_| panic!("{name}: a number")))
 }
 
-/// The numbers of the plans that are played.
-fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
+/// Histories on a bare file system of each kind, where nothing else is set.
+const BARE: u64 = 100;
+/// Histories on a served directory.
+const SERVED: u64 = 300;
+/// Times that one history is played again.
+const AGAIN: u64 = 200;
+/// Histories that one daemon serves; its log is kept.
+const PER_DAEMON: usize = 250;
+
+/// The numbers of the histories that are played.
+fn seeds(count: u64) -> Vec<u64> {
     let set = number("BOARDLOCK_HISTORIES");
     match number("BOARDLOCK_SEED") {
-        Some(seed) => Box::new((0..set.unwrap_or(100)).map(move |_| seed)),
-        None => Box::new(0..set.unwrap_or(count)),
+        Some(seed) => vec![seed; usize::try_from(set.unwrap_or(AGAIN)).unwrap()],
+        None => (0..set.unwrap_or(count)).collect(),
     }
 }
 
@@ -95,25 +103,24 @@ fn brief(line: &str) -> String {
     text + rest
 }
 
+/// Plays and judges the histories of these numbers.
 fn run(
-    pool: &mut Pool,
-    lab: Option<&Lab>,
-    kind: Kind,
+    tally: &mut Tally,
     rules: &Rules,
-    seeds: impl Iterator<Item = u64>,
-) -> Tally {
-    let mut tally = Tally::default();
-    let log = || lab.map_or_else(Vec::new, Lab::log);
-    for seed in seeds {
-        let begin = Instant::now();
+    seeds: &[u64],
+    mut play: impl FnMut(u64) -> Result<History, String>,
+    log: impl Fn() -> Vec<String>,
+) {
+    for &seed in seeds {
         let before = log().len();
         let fail = |history: Option<&History>, error: String| -> ! {
             let pids = history.map_or_else(String::new, report::pids);
             let log: Vec<String> = log()[before..].iter().map(|line| brief(line)).collect();
             let log = log.join("\n  ");
-            panic!("BOARDLOCK_SEED={seed} ({kind:?}): {error}\n{pids}\nThe daemon:\n  {log}");
+            panic!("BOARDLOCK_SEED={seed}: {error}\n{pids}\nThe daemon:\n  {log}");
         };
-        let history = match play(&plan(seed, kind), pool) {
+        let begin = Instant::now();
+        let history = match play(seed) {
             Ok(history) => history,
             Err(error) => fail(None, error),
         };
@@ -129,16 +136,21 @@ fn run(
         tally.judging += begin.elapsed();
         tally.add(&history);
     }
-    tally
+    assert_eq!(tally.unknown, 0, "boards with too much to look at");
 }
-
-/// Histories that a local file system plays by default, of each kind.
-const BARE: u64 = 50;
 
 fn bare(kind: Kind) {
     let temp = tempfile::tempdir().unwrap();
     let mut pool = Pool::new(temp.path(), true);
-    run(&mut pool, None, kind, &Rules::BARE, seeds(BARE)).tell();
+    let mut tally = Tally::default();
+    run(
+        &mut tally,
+        &Rules::BARE,
+        &seeds(BARE),
+        |seed| stage::play(&plan(seed, kind), &mut pool),
+        Vec::new,
+    );
+    tally.tell();
 }
 
 fn the_kernels_flock_is_right() {
@@ -149,14 +161,27 @@ fn the_kernels_fcntl_is_right() {
     bare(Kind::Fcntl);
 }
 
-fn claims_are_right() {
-    let lab = Lab::new(&[]);
-    let mut pool = Pool::new(lab.dir(), false);
-    run(&mut pool, Some(&lab), Kind::Claims, &Rules::SERVED, seeds(300)).tell();
+/// What is played by a number on a served directory.
+fn served(seed: u64, pool: &mut Pool) -> Result<History, String> {
+    match seed % 8 {
+        3 => stage::play(&plan(seed, Kind::Claims), pool),
+        6 => line::play(seed, pool),
+        _ => stage::play(&plan(seed, Kind::Served), pool),
+    }
 }
 
 fn claims_and_locks_are_right() {
-    let lab = Lab::new(&[]);
-    let mut pool = Pool::new(lab.dir(), false);
-    run(&mut pool, Some(&lab), Kind::Served, &Rules::SERVED, seeds(300)).tell();
+    let mut tally = Tally::default();
+    for seeds in seeds(SERVED).chunks(PER_DAEMON) {
+        let lab = Lab::new(&[]);
+        let mut pool = Pool::new(lab.dir(), false);
+        run(
+            &mut tally,
+            &Rules::SERVED,
+            seeds,
+            |seed| served(seed, &mut pool),
+            || lab.log(),
+        );
+    }
+    tally.tell();
 }

@@ -200,6 +200,12 @@ impl Client {
         Some(now())
     }
 
+    /// Reaps it, and how it ended, for who did not expect it.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.reap(PATIENCE)?;
+        self.child.try_wait().ok().flatten()
+    }
+
     /// What the kernel tells of it, for who finds it stuck.
     pub fn describe(&self) -> String {
         let proc = PathBuf::from(format!("/proc/{}", self.pid()));

@@ -28,6 +28,7 @@ fn line(operation: &Operation, zero: Time) -> String {
         Call::Close { file } => format!("close f{file}"),
         Call::Ask { file, family, mode } => format!("ask for {family:?} {mode:?} through f{file}"),
         Call::Attempt { file, .. } => format!("(attempt through f{file})"),
+        Call::Leave => "(waits no more)".to_owned(),
         Call::Flush => "(flushed)".to_owned(),
         Call::GoneFile { file } => format!("(f{file} is gone with its process)"),
         Call::GoneClaim => "(its claim is gone with it)".to_owned(),

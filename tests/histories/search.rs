@@ -40,7 +40,7 @@ impl Operation {
                 | (_, None)
         ) || matches!(
             self.call,
-            Call::Flush | Call::GoneFile { .. } | Call::GoneClaim
+            Call::Leave | Call::Flush | Call::GoneFile { .. } | Call::GoneClaim
         )
     }
 }
@@ -67,14 +67,17 @@ pub enum Verdict {
 
 /// Configurations that are looked at before a search gives up.
 const ENOUGH: usize = 1_000_000;
-/// Operations of a history, at most.
-const MOST: usize = 512;
 
 /// A set of operations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Set([u64; MOST / 64]);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Set(Box<[u64]>);
 
 impl Set {
+    /// The empty set, where there are so many.
+    fn new(count: usize) -> Set {
+        Set(vec![0; count.div_ceil(64)].into())
+    }
+
     fn has(&self, at: usize) -> bool {
         self.0[at / 64] & (1 << (at % 64)) != 0
     }
@@ -106,7 +109,6 @@ struct Search<'a> {
 /// Looks for an order in which the operations, sorted by their ends, can have
 /// happened on a board that was free.
 pub fn search(rules: &Rules, operations: &[Operation]) -> Verdict {
-    assert!(operations.len() <= MOST, "too many for a set");
     let mut early = vec![Vec::new(); operations.len()];
     for (at, operation) in operations.iter().enumerate() {
         for &other in &operation.before {
@@ -125,17 +127,18 @@ impl Search<'_> {
     fn run(&self) -> Verdict {
         let mut seen: HashSet<(Set, State)> = HashSet::new();
         let mut best: Option<Wrong> = None;
-        let mut path = vec![self.point(Set::default(), State::default(), 0)];
+        let none = Set::new(self.operations.len());
+        let mut path = vec![self.point(none, State::default(), 0)];
         while let Some(point) = path.last_mut() {
             if self.complete(&point.done) {
                 return Verdict::Right;
             }
             if let Some((next, state)) = point.next.pop() {
                 point.chosen = next;
-                let mut done = point.done;
+                let mut done = point.done.clone();
                 done.add(next);
                 let floor = point.floor.max(self.operations[next].begin);
-                if seen.insert((done, state.clone())) {
+                if seen.insert((done.clone(), state.clone())) {
                     if seen.len() > ENOUGH {
                         return Verdict::Unknown;
                     }
@@ -260,7 +263,7 @@ pub fn until(operations: &[Operation], time: Time) -> Vec<Operation> {
     // A wait that a signal ended later may have left the queue by then.
     let counts = |at: &&usize| {
         let operation = &operations[**at];
-        operation.end <= time || operation.told != Some(Told::Failed(libc::EINTR))
+        operation.end <= time || operation.call != Call::Leave
     };
     let place = |list: &[usize]| list.iter().filter_map(|at| places[*at]).collect();
     for operation in &mut kept {

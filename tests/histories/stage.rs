@@ -16,8 +16,8 @@ use super::sys::now;
 /// A client on the stage, and what is known of it.
 struct Actor {
     client: Option<Client>,
-    /// It has said that it is through with what it was told.
-    idle: bool,
+    /// How much of what it was told it has not said that it is through with.
+    told: u32,
     trace: Trace,
 }
 
@@ -75,24 +75,24 @@ impl<'a> Stage<'a> {
                 death: None,
             },
             client: Some(client),
-            idle: false,
+            told: 1,
         });
         self.actors.len() - 1
     }
 
-    /// A client that is idle goes on with this.
+    /// A client goes on with this.
     pub fn tell(&mut self, number: usize, script: &[Action]) {
         let actor = &mut self.actors[number];
         if let Some(client) = &mut actor.client {
             client.tell(false, script);
-            actor.idle = false;
+            actor.told += 1;
         }
     }
 
     /// Whether a client is through with what it was told, or gone.
     pub fn idle(&self, number: usize) -> bool {
         let actor = &self.actors[number];
-        actor.idle || actor.client.is_none()
+        actor.told == 0 || actor.client.is_none()
     }
 
     /// Whether a client is gone.
@@ -153,7 +153,7 @@ impl<'a> Stage<'a> {
             .actors
             .iter()
             .enumerate()
-            .filter(|(_, actor)| !actor.idle)
+            .filter(|(_, actor)| actor.told > 0)
             .filter_map(|(number, actor)| Some((number, actor.client.as_ref()?)))
             .collect();
         let mut fds: Vec<PollFd> = playing
@@ -179,7 +179,7 @@ impl<'a> Stage<'a> {
         };
         match client.hear(PATIENCE) {
             Some(DONE) => {
-                actor.idle = true;
+                actor.told -= 1;
                 Ok(())
             }
             Some(word) => panic!("a client said {word}"),
@@ -188,7 +188,9 @@ impl<'a> Stage<'a> {
                 let last = self.actors[number].trace.records.last().copied();
                 let last = last.filter(|last| last.action == Action::Exit);
                 let Some(last) = last else {
-                    return Err(format!("client {number} ended by itself"));
+                    let actor = &mut self.actors[number];
+                    let how = actor.client.as_mut().map(Client::ended);
+                    return Err(format!("client {number} ended by itself: {how:?}"));
                 };
                 self.bury(number, last.begin)
             }
@@ -228,7 +230,7 @@ impl<'a> Stage<'a> {
         // Only what is stopped goes on, and who is through has nothing to lose.
         let wanted = match poke {
             Poke::Continue => client.stopped(),
-            _ => !actor.idle,
+            _ => actor.told > 0,
         };
         if !wanted {
             return Ok(());
@@ -270,7 +272,7 @@ impl<'a> Stage<'a> {
         for actor in self.actors.drain(..) {
             history.traces.push(actor.trace);
             if let Some(client) = actor.client
-                && actor.idle
+                && actor.told == 0
             {
                 self.pool.give(client);
             }
