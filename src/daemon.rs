@@ -42,6 +42,7 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
         watch,
     ));
     let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
+    service.set_device(mounted.device());
     // Requests wait in the kernel until the session begins: nobody gets a board
     // that is about to be taken over.
     take_over(&service, &found);

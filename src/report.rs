@@ -15,7 +15,7 @@ const SUSPICIOUS: Duration = Duration::from_secs(2);
 pub fn effect(effect: &Effect, names: &mut UserNames) {
     match effect {
         Effect::Watch(_) | Effect::Unwatch(_) => {}
-        Effect::Answer { .. } | Effect::Changed(_) => {}
+        Effect::Answer { .. } | Effect::Changed(_) | Effect::SendBack(_) => {}
         Effect::Waits {
             path,
             caller,

@@ -29,7 +29,7 @@ use crate::lock::ids::{self, Handle, Pid};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::service::{Service, Tell};
+use crate::service::{Failure, Service, Tell};
 
 /// The entries that one READDIR asks the table for; the kernel's buffer holds
 /// fewer.
@@ -74,10 +74,18 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         number: INodeNo,
-        _handle: Option<FileHandle>,
+        opened: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        attr(reply, "stat", self.0.attributes(ino(number)));
+        let found = match self.0.attributes(ino(number)) {
+            // Freed since it was looked up. The kernel would walk the path again,
+            // but only once.
+            Err(Failure::Refused(Refusal::Gone)) if opened.is_none() => {
+                Err(Refusal::Missing.into())
+            }
+            found => found,
+        };
+        attr(reply, "stat", found);
     }
 
     fn setattr(

@@ -40,6 +40,7 @@ pub(super) fn mode(flags: i32) -> OpenMode {
         append: flags & libc::O_APPEND != 0,
         truncate: flags & libc::O_TRUNC != 0,
         nonblock: flags & libc::O_NONBLOCK != 0,
+        again: false,
     }
 }
 

@@ -12,4 +12,5 @@ pub mod mount;
 pub mod mountinfo;
 pub mod prepare;
 pub mod session;
+pub mod timeout;
 pub mod xattr;

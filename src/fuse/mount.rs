@@ -88,6 +88,11 @@ pub fn mount(
 }
 
 impl Mounted {
+    /// Its device, `MAJOR:MINOR`.
+    pub fn device(&self) -> &str {
+        &self.entry.device
+    }
+
     /// Whether it still is where it was; also when that cannot be found out.
     /// The numbers of one that is gone may be another's by now.
     pub fn is_mounted(&self) -> bool {

@@ -8,7 +8,9 @@ use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
 use super::interrupt::{self, NotSeen, Registration};
+use super::timeout;
 use crate::lock::ids::WaitId;
+use crate::lock::queue::Patience;
 use crate::service::Service;
 
 /// A mount whose kernel and daemon have come to terms.
@@ -41,6 +43,18 @@ impl Session {
         if !interrupts.in_effect() {
             return Err(io::Error::other(NotSeen::NotByFuser));
         }
+        let limits = timeout::limits()?;
+        if let Some(limits) = limits {
+            log::info!(
+                "the kernel ends a mount that leaves a request unanswered for {} s; \
+                 who waits longer for a board is made to ask anew",
+                limits.allowed.as_secs()
+            );
+        }
+        service.set_patience(limits.map(|limits| Patience {
+            send_back: limits.send_back,
+            give_up: limits.give_up,
+        }));
         log::debug!("interrupts are seen: signals will end waits");
         Ok(Session { inner, interrupts })
     }

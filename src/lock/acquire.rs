@@ -69,7 +69,57 @@ impl Table {
             Make::Link(target) => Body::Link(target.into()),
         };
         let ino = self.inode_for(dir, name, body, now);
-        let claim = Claim {
+        let claim = self.new_hold(now, holder, user, command, via);
+        let held = Held::new(self.path_of(dir, name), &claim);
+        self.charge(ino, caller.uid());
+        self.begin_claim(ino, claim);
+        self.add_name(dir, name, ino);
+        self.effect(Effect::Acquired(held));
+        let handle = open.map(|mode| self.add_open(now, ino, caller, mode, true));
+        Ok((ino, handle))
+    }
+
+    /// Claims a board that was freed while it was opened for writing, twice: the
+    /// kernel would not walk the path a third time. None where another has its
+    /// name by now.
+    ///
+    /// # Errors
+    /// As for making it.
+    pub(super) fn claim_again(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        mode: OpenMode,
+    ) -> Result<Option<Handle>, Refusal> {
+        let free = self
+            .nodes
+            .get(&ino)
+            .is_some_and(|node| node.is_file() && node.claim.is_none());
+        if !free || !self.may_take_back(ino, caller.user, Some(caller))? {
+            return Ok(None);
+        }
+        let (holder, user, command, via) = self
+            .claimant(caller)
+            .map_err(|refusal| self.refuse(ino, caller, refusal))?;
+        self.take_back(ino, caller.user);
+        let claim = self.new_hold(now, holder, user, command, via);
+        let held = Held::new(self.path(ino), &claim);
+        self.begin_claim(ino, claim);
+        self.effect(Effect::Acquired(held));
+        Ok(Some(self.add_open(now, ino, caller, mode, true)))
+    }
+
+    /// A claim that begins now.
+    fn new_hold(
+        &mut self,
+        now: &Now,
+        holder: Holder,
+        user: User,
+        command: String,
+        via: Chain,
+    ) -> Claim {
+        Claim {
             id: self.new_claim(),
             holder,
             user,
@@ -82,16 +132,10 @@ impl Table {
             atime: None,
             note: None,
             named: false,
+            ending: false,
             locker: None,
             refused: Refused::default(),
-        };
-        let held = Held::new(self.path_of(dir, name), &claim);
-        self.charge(ino, caller.uid());
-        self.begin_claim(ino, claim);
-        self.add_name(dir, name, ino);
-        self.effect(Effect::Acquired(held));
-        let handle = open.map(|mode| self.add_open(now, ino, caller, mode, true));
-        Ok((ino, handle))
+        }
     }
 
     /// Takes over a lock file that lay in the lock directory before it was
@@ -136,6 +180,7 @@ impl Table {
             atime: None,
             note: None,
             named: !matches!(record::judge(content), Written::Note),
+            ending: false,
             locker: None,
             refused: Refused::default(),
         };

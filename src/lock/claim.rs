@@ -81,6 +81,8 @@ pub struct Claim {
     pub note: Option<Vec<u8>>,
     /// Whether what was written last named who holds; else it is a note.
     pub named: bool,
+    /// Whether its holder is about to end: whether it stays is not decided.
+    pub ending: bool,
     /// Who made the last file lock, for the log, where file locks hold it.
     pub locker: Option<Pid>,
     /// Who was refused something about the board during this hold.

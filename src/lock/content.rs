@@ -122,6 +122,7 @@ impl Table {
         };
         let old = claim.holder.clone();
         claim.named = true;
+        claim.ending = false;
         match named {
             Named::Process(candidate) => {
                 claim.holder = Holder::Process(candidate.lineage);

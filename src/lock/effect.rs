@@ -37,6 +37,9 @@ pub enum Effect {
         /// What becomes of it.
         outcome: Result<Option<Handle>, Refusal>,
     },
+    /// A request has waited so long that it has to be made anew, or the kernel
+    /// would lose patience. Its thread is to be interrupted.
+    SendBack(WaitId),
     /// The board of an open file that is polled has changed.
     Changed(Handle),
     /// Somebody waits for a board.

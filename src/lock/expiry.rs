@@ -53,9 +53,10 @@ impl Table {
     /// When time next ends a claim, or an open's wait, on each clock.
     pub fn next_deadlines(&self) -> (Option<BootTime>, Option<Timestamp>) {
         let expiry = self.deadlines.boot.first().map(|(moment, _)| *moment);
+        let recall = self.recall.first().map(|(moment, _)| *moment);
         let open = self.open_until.first().map(|(moment, _)| *moment);
         (
-            expiry.into_iter().chain(open).min(),
+            expiry.into_iter().chain(open).chain(recall).min(),
             self.deadlines.wall.first().map(|(moment, _)| *moment),
         )
     }
@@ -69,6 +70,7 @@ impl Table {
             self.lose(ino, &End::Expired, now);
         }
         self.expire_opens(now);
+        self.recall(now);
         while let Some((moment, ino)) = self.deadlines.wall.first().copied()
             && moment <= now.wall
         {

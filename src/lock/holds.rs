@@ -9,7 +9,19 @@ use super::ids::{Gid, Ino, ProcessId, Uid, User};
 use super::node::{Body, Directory, Name, Node};
 use super::refusal::Refusal;
 use super::table::Table;
-use super::time::Now;
+use super::time::{Now, Timestamp};
+
+/// How many free inodes are remembered after they were closed: about as many
+/// opens can be on their way at once.
+const BURIED: usize = 256;
+
+/// A free inode that nobody has open.
+#[derive(Debug)]
+pub(super) struct Buried {
+    ino: Ino,
+    names: Vec<(Ino, Name)>,
+    last: (User, Timestamp),
+}
 
 impl Table {
     /// Whether one more name fits, for this user.
@@ -206,7 +218,7 @@ impl Table {
         self.decide_opens(ino, now);
         if let Some(node) = self.nodes.get_mut(&ino) {
             if node.opens.is_empty() {
-                self.nodes.remove(&ino);
+                self.bury(ino, &names);
             } else if node.is_file() {
                 node.former.clone_from(&names);
                 for key in &names {
@@ -215,6 +227,40 @@ impl Table {
             }
         }
         names
+    }
+
+    /// Forgets a free inode, but for what [`Table::revive`] needs.
+    fn bury(&mut self, ino: Ino, names: &[(Ino, Name)]) {
+        if let Some(node) = self.nodes.remove(&ino)
+            && node.is_file()
+        {
+            if self.buried.len() >= BURIED {
+                self.buried.pop_front();
+            }
+            let names = names.to_vec();
+            let last = node.last;
+            self.buried.push_back(Buried { ino, names, last });
+        }
+    }
+
+    /// A file was freed between a process's looking it up and its opening it, for
+    /// the second time: it is there again, free, for that open file. The kernel
+    /// walks the path again only once, and a `flock b cmd` would fail because the
+    /// board is free.
+    pub(super) fn revive(&mut self, ino: Ino) {
+        let Some(at) = self.buried.iter().position(|buried| buried.ino == ino) else {
+            return;
+        };
+        let Some(Buried { names, last, .. }) = self.buried.remove(at) else {
+            return;
+        };
+        let mut node = Node::new(Body::File(Vec::new()), last);
+        node.former.clone_from(&names);
+        self.nodes.insert(ino, node);
+        for key in names {
+            // Not the last that had this name: who makes it again gets another.
+            self.former.entry(key).or_default().insert(0, ino);
+        }
     }
 
     fn has_lock(&self, ino: Ino) -> bool {
@@ -269,8 +315,8 @@ impl Table {
             .get(&ino)
             .is_some_and(|node| ino != Ino::ROOT && node.names.is_empty() && node.opens.is_empty());
         if unused {
-            self.forget_former(ino);
-            self.nodes.remove(&ino);
+            let names = self.forget_former(ino);
+            self.bury(ino, &names);
         }
     }
 

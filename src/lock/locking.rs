@@ -36,9 +36,9 @@ pub struct Conflict {
     pub pid: Option<Pid>,
 }
 
-/// An open file by which a board is locked.
+/// An open file of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockedFile {
+pub struct BoardFile {
     /// The open file.
     pub handle: Handle,
     /// The process that opened it, where that was looked at then.
@@ -47,7 +47,7 @@ pub struct LockedFile {
     pub thread: Option<Pid>,
     /// When.
     pub opened: BootTime,
-    /// The process that made the lock.
+    /// The process that made its lock, if it has one.
     pub locker: Option<Pid>,
 }
 
@@ -73,6 +73,12 @@ impl Table {
         if node.is_directory() {
             return Err(Refusal::IsDirectory);
         }
+        if let Some(wait) = wait
+            && self.come_back(ino, call, kind, wait, now)
+        {
+            return Ok(Tried::Waits);
+        }
+        let node = self.node(ino)?;
         let after = node.lock_after(call, kind, now.boot);
         if after.len() > RANGES_MAX {
             return self.turn_down(ino, caller, Refusal::NoLocks);
@@ -83,7 +89,7 @@ impl Table {
             Some(claim) if claim.is_by_locks() => {
                 // Who tries does not wait in line: nothing but a lock is in its
                 // way, as with the kernel's own locks.
-                let in_line = wait.is_some() && !has && !node.queue.is_empty();
+                let in_line = wait.is_some() && !node.has_lock_of(call) && !node.queue.is_empty();
                 if fits && !in_line {
                     self.grant(ino, call, after, now);
                     return Ok(Tried::Granted);
@@ -245,24 +251,49 @@ impl Table {
     }
 
     /// The open files by which a board is held that no claim holds.
-    pub fn locked_files(&self, ino: Ino) -> Vec<LockedFile> {
+    pub fn locked_files(&self, ino: Ino) -> Vec<BoardFile> {
         let Some(node) = self.nodes.get(&ino) else {
             return Vec::new();
         };
         if !self.is_by_locks(ino) {
             return Vec::new();
         }
-        let files = node.locks.iter().filter_map(|lock| {
-            let open = self.opens.get(&lock.handle)?;
-            Some(LockedFile {
-                handle: lock.handle,
-                opener: open.opener,
-                thread: open.thread,
-                opened: open.opened,
-                locker: lock.pid,
-            })
-        });
-        files.collect()
+        let files = node.locks.iter();
+        files
+            .filter_map(|lock| self.file(lock.handle, lock.pid))
+            .collect()
+    }
+
+    /// The open files of a board that have no lock: whoever has one of them open
+    /// need not have a locked one.
+    pub fn other_files(&self, ino: Ino) -> Vec<BoardFile> {
+        let Some(node) = self.nodes.get(&ino) else {
+            return Vec::new();
+        };
+        let locked = |handle: &Handle| node.locks.iter().any(|lock| lock.handle == *handle);
+        let others = node.opens.iter().filter(|handle| !locked(handle));
+        others
+            .filter_map(|handle| self.file(*handle, None))
+            .collect()
+    }
+
+    fn file(&self, handle: Handle, locker: Option<Pid>) -> Option<BoardFile> {
+        let open = self.opens.get(&handle)?;
+        Some(BoardFile {
+            handle,
+            opener: open.opener,
+            thread: open.thread,
+            opened: open.opened,
+            locker,
+        })
+    }
+
+    /// The processes that wait for a board.
+    pub fn waiting_processes(&self, ino: Ino) -> Vec<Pid> {
+        self.waiting(ino)
+            .iter()
+            .filter_map(|waiter| waiter.pid)
+            .collect()
     }
 
     /// These processes show as the holders of a board that file locks hold, the
@@ -321,6 +352,7 @@ impl Table {
             atime: None,
             note: None,
             named: false,
+            ending: false,
             locker,
             refused: Refused::default(),
         };
@@ -463,6 +495,14 @@ impl Node {
         self.locks.iter().find(|lock| lock.key == key)
     }
 
+    /// Whether whoever calls has a lock already: he is not in line for the board,
+    /// those who are wait for him.
+    pub(super) fn has_lock_of(&self, call: &LockCall) -> bool {
+        self.locks
+            .iter()
+            .any(|lock| lock.key == call.key() || is_own(lock, call))
+    }
+
     /// What the owner will have once the call is granted.
     pub(super) fn lock_after(&self, call: &LockCall, kind: LockKind, made: BootTime) -> FileLock {
         match self.lock_of(call.key()) {
@@ -484,17 +524,20 @@ impl Node {
 /// and an fcntl lock on the same board: its own is not.
 pub(super) fn excludes(lock: &FileLock, call: &LockCall, kind: LockKind) -> bool {
     let exclusive = LockKind::Exclusive;
-    if lock.key == call.key() || (kind != exclusive && lock.kind() != exclusive) {
-        return false;
-    }
+    let shares = kind != exclusive && lock.kind() != exclusive;
+    lock.key != call.key() && !shares && !is_own(lock, call)
+}
+
+/// Whether a lock of the other call is of the same process, or of the same open
+/// file.
+fn is_own(lock: &FileLock, call: &LockCall) -> bool {
     let same_process = || {
         // A pid that is used again belongs to a process that started later.
         call.pid.is_some()
             && lock.pid == call.pid
             && call.started.is_some_and(|started| started <= lock.made)
     };
-    let own = lock.class() != call.class && (lock.handle == call.handle || same_process());
-    !own
+    lock.class() != call.class && (lock.handle == call.handle || same_process())
 }
 
 fn call_name(class: Class) -> &'static str {

@@ -29,6 +29,7 @@ pub mod open;
 pub mod options;
 mod parked;
 pub mod queue;
+mod recall;
 pub mod record;
 pub mod refusal;
 pub mod release;

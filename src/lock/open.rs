@@ -20,6 +20,17 @@ pub struct OpenMode {
     pub truncate: bool,
     /// O_NONBLOCK.
     pub nonblock: bool,
+    /// The kernel walks the path for it a second time, and the last: it was
+    /// answered `Gone` before.
+    pub again: bool,
+}
+
+impl OpenMode {
+    /// Whether an open like this is refused of a board that another holds. Others
+    /// are to read, or to lock next.
+    fn wants_board(self) -> bool {
+        (self.write || self.truncate) && !self.append
+    }
 }
 
 /// What became of an open.
@@ -81,6 +92,15 @@ impl Table {
         mode: OpenMode,
         wait: Option<WaitId>,
     ) -> Result<Opened, Refusal> {
+        if mode.again && !self.nodes.contains_key(&ino) {
+            self.revive(ino);
+        }
+        if mode.again
+            && mode.wants_board()
+            && let Some(handle) = self.claim_again(now, caller, ino, mode)?
+        {
+            return Ok(Opened::Done(handle));
+        }
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
                 self.park(now, wait, ino, caller, mode);
@@ -106,8 +126,14 @@ impl Table {
         if node.is_directory() {
             return Err(Refusal::IsDirectory);
         }
-        let Some(claim) = node.claim.as_ref().filter(|_| !node.names.is_empty()) else {
-            return Err(Refusal::Gone);
+        let Some(claim) = &node.claim else {
+            // Held when it was looked up: what is answered then is no lie.
+            return match mode {
+                OpenMode { again: false, .. } => Err(Refusal::Gone),
+                mode if !mode.wants_board() => Ok(Judged::Opens),
+                OpenMode { nonblock: true, .. } => Err(Refusal::BusyNow),
+                _ => Err(Refusal::Busy),
+            };
         };
         if !mode.write && !mode.truncate {
             return Ok(Judged::Opens);
@@ -127,10 +153,12 @@ impl Table {
             return Err(Refusal::BusyNow);
         }
         let undecided = || {
-            node.opens
-                .iter()
-                .filter_map(|handle| self.opens.get(handle))
-                .any(|open| open.claiming && open.side_of == Some(claim.id))
+            claim.ending
+                || node
+                    .opens
+                    .iter()
+                    .filter_map(|handle| self.opens.get(handle))
+                    .any(|open| open.claiming && open.side_of == Some(claim.id))
         };
         if !claim.is_by_locks() && !self.options.open_wait.is_zero() && undecided() {
             return Ok(Judged::Waits);
@@ -217,6 +245,20 @@ impl Table {
             },
         );
         handle
+    }
+
+    /// Whether it is by closing this file that opens which wait are decided.
+    pub fn decides_opens(&self, handle: Handle) -> Option<Ino> {
+        let open = self.opens.get(&handle).filter(|open| open.claiming)?;
+        let node = self.nodes.get(&open.ino)?;
+        (!node.opening.is_empty()).then_some(open.ino)
+    }
+
+    /// The holder of a claim is about to end: its files are closed before.
+    pub fn ending(&mut self, ino: Ino) {
+        if let Some(claim) = self.claim_mut(ino) {
+            claim.ending = true;
+        }
     }
 
     /// The last descriptor of an open file was closed: its locks are gone.

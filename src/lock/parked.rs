@@ -31,7 +31,11 @@ impl Table {
         caller: &Caller,
         mode: OpenMode,
     ) {
-        let until = BootTime(now.boot.0.saturating_add(self.options.open_wait));
+        let patience = self.patience.map(|patience| patience.send_back);
+        let most = patience.map_or(self.options.open_wait, |most| {
+            most.min(self.options.open_wait)
+        });
+        let until = BootTime(now.boot.0.saturating_add(most));
         self.open_until.insert((until, wait));
         self.openings.insert(
             wait,

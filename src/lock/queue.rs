@@ -4,6 +4,8 @@
 //! A waiter is a lock that could not be granted yet. It waits behind claims and
 //! locks alike, and gets the board before anybody else once it is free.
 
+use std::time::Duration;
+
 use super::caller::{Caller, Standing};
 use super::claim::Claim;
 use super::effect::Effect;
@@ -13,7 +15,7 @@ use super::locking::excludes;
 use super::node::Name;
 use super::refusal::Refusal;
 use super::table::Table;
-use super::time::{Now, Timestamp};
+use super::time::{BootTime, Now, Timestamp};
 use crate::printable::printable;
 
 /// Locks that wait for each other are looked for no further: a chain this long
@@ -30,7 +32,34 @@ pub(super) struct Waiter {
     since: Now,
     /// Grows with each that comes.
     arrival: u64,
+    /// When the request was made that is unanswered now.
+    pub(super) asked: BootTime,
+    pub(super) asking: Asking,
 }
+
+/// How far a request that waits is sent back, where the kernel lets no request
+/// wait for as long as a board may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// It is not.
+    Waits,
+    /// Its thread is being made to ask anew.
+    SentBack,
+    /// It was answered and is to come back; its place is kept until then.
+    Away(BootTime),
+}
+
+/// How long the kernel lets a request wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// After how long a wait is sent back, to come again.
+    pub send_back: Duration,
+    /// After how long it is ended, since it has not gone back.
+    pub give_up: Duration,
+}
+
+/// Who was sent back is back in less.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// A waiter, as told to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +95,11 @@ impl Table {
             caller: caller.clone(),
             since: *now,
             arrival: self.last_arrival,
+            asked: now.boot,
+            asking: Asking::Waits,
         };
         self.waiters.insert(wait, waiter);
+        self.set_recall(wait);
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.queue.push(wait);
         }
@@ -115,11 +147,18 @@ impl Table {
             .map(|node| &node.queue[..])
     }
 
-    /// The request waits no more: its caller was interrupted, or it has to be
-    /// sent back. One that waited for a board and did not get it was defeated.
-    /// Does nothing for a request that is answered.
+    /// The request waits no more: its caller was interrupted, or waits too long.
+    /// One that waited for a board and did not get it was defeated. Who was made
+    /// to ask anew keeps the place. Does nothing for a request that is answered.
     pub fn leave(&mut self, wait: WaitId, refusal: Refusal, now: &Now) {
-        if let Some(waiter) = self.take_waiter(wait) {
+        if refusal == Refusal::Interrupted
+            && let Some(waiter) = self.waiters.get_mut(&wait)
+            && waiter.asking == Asking::SentBack
+        {
+            waiter.asking = Asking::Away(BootTime(now.boot.0.saturating_add(AWAY)));
+            self.set_recall(wait);
+            self.answer(wait, Err(refusal));
+        } else if let Some(waiter) = self.take_waiter(wait) {
             let board = self.in_the_way(waiter.ino);
             if refusal == Refusal::Interrupted {
                 self.refuse(board, &waiter.caller, Refusal::Busy);
@@ -132,8 +171,17 @@ impl Table {
         }
     }
 
+    /// Who was sent back has not come again.
+    pub(super) fn forget_waiter(&mut self, wait: WaitId, now: &Now) {
+        if let Some(waiter) = self.take_waiter(wait) {
+            self.changed(self.in_the_way(waiter.ino));
+            self.settle_board(waiter.ino, now);
+        }
+    }
+
     fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
         let waiter = self.waiters.remove(&wait)?;
+        self.recall.retain(|(_, other)| *other != wait);
         if let Some(node) = self.nodes.get_mut(&waiter.ino) {
             node.queue.retain(|other| *other != wait);
         }
@@ -178,6 +226,9 @@ impl Table {
         let head = *node.queue.first()?;
         let fits = |wait: WaitId| {
             let waiter = self.waiters.get(&wait)?;
+            if let Asking::Away(_) = waiter.asking {
+                return None;
+            }
             let after = node.lock_after(&waiter.call, waiter.kind, now.boot);
             node.has_room_for(&waiter.call, &after)
                 .then_some((wait, Ok(after)))
@@ -188,7 +239,7 @@ impl Table {
                 let has = |wait: &&WaitId| {
                     self.waiters
                         .get(*wait)
-                        .is_some_and(|waiter| node.lock_of(waiter.call.key()).is_some())
+                        .is_some_and(|waiter| node.has_lock_of(&waiter.call))
                 };
                 node.queue
                     .iter()
@@ -206,6 +257,9 @@ impl Table {
             }
             None if node.names.is_empty() => {
                 let waiter = self.waiters.get(&head)?;
+                if let Asking::Away(_) = waiter.asking {
+                    return None;
+                }
                 let (user, caller) = (waiter.call.user, waiter.caller.clone());
                 match self.may_take_back(ino, user, Some(&caller)) {
                     Ok(false) => None,
@@ -297,6 +351,14 @@ impl Table {
 }
 
 impl Waiter {
+    /// Whether this call is the one that was sent back, made anew.
+    pub(super) fn was_sent_back_with(&self, call: &LockCall, kind: LockKind) -> bool {
+        let same = |old: &LockCall| (old.handle, old.class, old.owner, old.range, old.pid);
+        matches!(self.asking, Asking::Away(_))
+            && self.kind == kind
+            && same(&self.call) == same(call)
+    }
+
     fn told(&self) -> Waiting {
         let (pid, command) = match &self.caller.standing {
             Standing::Process(candidate) => (

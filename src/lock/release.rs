@@ -128,6 +128,7 @@ impl Table {
                 continue;
             }
             claim.holder = Holder::Process(left);
+            claim.ending = false;
             let claim = claim.clone();
             self.let_go(ino, &[process]);
             // Whoever is on the new holder's side may go on.

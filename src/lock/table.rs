@@ -1,17 +1,18 @@
 //! The table: inodes, names and claims, and what every rule needs of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::caller::Caller;
 use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
+use super::holds::Buried;
 use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User, WaitId};
 use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
 use super::parked::Opening;
-use super::queue::Waiter;
+use super::queue::{Patience, Waiter};
 use super::refusal::Refusal;
 use super::time::{BootTime, Now, Timestamp};
 
@@ -34,8 +35,13 @@ pub struct Table {
     /// Free inodes that are still open, by the names they had, the last one
     /// last.
     pub(super) former: HashMap<(Ino, Name), Vec<Ino>>,
+    /// Free inodes that nobody has open, the last one last.
+    pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
     pub(super) waiters: HashMap<WaitId, Waiter>,
+    /// How long requests may wait, and when something is to be done about each.
+    pub(super) patience: Option<Patience>,
+    pub(super) recall: BTreeSet<(BootTime, WaitId)>,
     /// The opens that wait, and until when.
     pub(super) openings: HashMap<WaitId, Opening>,
     pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
@@ -66,7 +72,10 @@ impl Table {
             per_user: HashMap::new(),
             boards: 0,
             former: HashMap::new(),
+            buried: VecDeque::new(),
             waiters: HashMap::new(),
+            patience: None,
+            recall: BTreeSet::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),
             effects: Vec::new(),
@@ -100,6 +109,7 @@ impl Table {
             + self.former.len()
             + self.waiters.len()
             + self.openings.len()
+            + self.recall.len()
             + self.open_until.len()
     }
 

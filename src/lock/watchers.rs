@@ -6,16 +6,16 @@ use super::ids::{Handle, Ino};
 use super::table::Table;
 
 impl Table {
-    /// Whether there is something new to be read through an open file. If not
-    /// and with `tell`, [`Effect::Changed`] tells when there is, once.
+    /// Whether there is something new to be read through an open file. With
+    /// `tell`, [`Effect::Changed`] tells of the next change, once; though there
+    /// is something new, as edge-triggered epoll(7) asks only then.
     pub fn poll(&mut self, handle: Handle, tell: bool) -> bool {
         let Some(open) = self.opens.get_mut(&handle) else {
             return true;
         };
         let version = self.nodes.get(&open.ino).map_or(0, |node| node.version);
-        let new = open.seen != version;
-        open.polled = tell && !new;
-        new
+        open.polled |= tell;
+        open.seen != version
     }
 
     /// What is told of a board is another from now on.

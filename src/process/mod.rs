@@ -9,6 +9,8 @@ mod command;
 mod lists;
 mod names;
 mod node;
+mod nudge;
+mod open_files;
 mod opener;
 mod proc;
 mod resolve;
@@ -21,5 +23,6 @@ mod written;
 mod tests;
 
 pub use lists::{BadName, Lists};
+pub use nudge::nudge;
 pub use proc::Proc;
 pub use resolve::{Pin, Reach, Resolver};

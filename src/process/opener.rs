@@ -3,22 +3,24 @@
 
 use super::resolve::Resolver;
 use crate::lock::ids::{Pid, ProcessId, StartTime};
-use crate::lock::locking::LockedFile;
+use crate::lock::locking::BoardFile;
 use crate::lock::time::BootTime;
 
 impl Resolver {
-    /// The process that opened a locked file, if it lives.
-    pub fn opener(&self, file: &LockedFile) -> Option<ProcessId> {
+    /// The process that opened a file, if it lives.
+    pub fn opener(&self, file: &BoardFile) -> Option<ProcessId> {
         if let Some(opener) = file.opener {
             return self.lives(opener).then_some(opener);
         }
         let thread = file.thread?;
         let pid = self.proc().status(thread).ok()??.tgid;
         let stat = self.proc().stat(pid).ok()??;
-        // One that started later has another's number.
-        let same = started_at(stat.start) <= file.opened && !stat.is_zombie();
+        // What started later has another's number: a process, or a thread of one
+        // that is older.
+        let same = |start| started_at(start) <= file.opened;
+        let thread_start = self.proc().stat(thread).ok()??.start;
         let start = stat.start;
-        same.then_some(ProcessId { pid, start })
+        (same(start) && same(thread_start) && !stat.is_zombie()).then_some(ProcessId { pid, start })
     }
 
     /// When the process that has this pid now started.
@@ -37,7 +39,21 @@ impl Resolver {
         node.command(self.proc()).unwrap_or_default()
     }
 
-    fn lives(&self, process: ProcessId) -> bool {
+    /// Whether a process is on its way out, or gone: PF_EXITING of
+    /// linux/sched.h in its flags.
+    pub fn is_ending(&self, process: ProcessId) -> bool {
+        const PF_EXITING: u32 = 0x4;
+        match self.proc().stat(process.pid) {
+            Ok(Some(stat)) if stat.start == process.start => {
+                stat.is_zombie() || stat.flags & PF_EXITING != 0
+            }
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Whether a process lives.
+    pub fn lives(&self, process: ProcessId) -> bool {
         matches!(
             self.proc().stat(process.pid),
             Ok(Some(stat)) if stat.start == process.start && !stat.is_zombie()

@@ -144,6 +144,11 @@ impl Proc {
         }
     }
 
+    /// The path of a file of a process.
+    pub(super) fn path(&self, pid: Pid, name: &str) -> PathBuf {
+        self.root.join(format!("{pid}/{name}"))
+    }
+
     fn read(&self, pid: Pid, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
         let read = File::open(self.root.join(format!("{pid}/{name}"))).and_then(|file| {

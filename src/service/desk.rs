@@ -36,6 +36,8 @@ pub(super) struct Desk<'a> {
     pub pending: &'a mut Pending,
     pub watch: &'a Watch,
     pub resolver: &'a Resolver,
+    /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
+    pub device: Option<&'a str>,
     pub now: Now,
 }
 
@@ -58,19 +60,66 @@ impl Desk<'_> {
         if files.is_empty() {
             return;
         }
-        let mut shown = Vec::new();
-        let mut command = String::new();
+        let mut shown: Vec<ProcessId> = Vec::new();
+        let mut orphaned = false;
         for file in files {
-            if let Some(process) = self.resolver.opener(&file)
-                && !shown.contains(&process)
-            {
-                if shown.is_empty() {
-                    command = self.resolver.command(process);
-                }
-                shown.push(process);
+            match self.resolver.opener(&file) {
+                Some(process) if shown.contains(&process) => {}
+                Some(process) => shown.push(process),
+                None => orphaned = true,
             }
         }
+        if orphaned {
+            for process in self.heirs(ino) {
+                if !shown.contains(&process) {
+                    shown.push(process);
+                }
+            }
+        }
+        let command = match shown.first() {
+            Some(process) => self.resolver.command(*process),
+            None => String::new(),
+        };
         self.table.show(ino, shown, command);
+    }
+
+    /// The processes that have a locked file open whose opener has ended. None
+    /// where it is not plain that it is this file: who may only wait for the
+    /// board must not pass for one who has it.
+    fn heirs(&mut self, ino: Ino) -> Vec<ProcessId> {
+        let Some(device) = self.device else {
+            return Vec::new();
+        };
+        let mut others = Vec::new();
+        for file in self.table.other_files(ino) {
+            match self.resolver.opener(&file) {
+                Some(process) => others.push(process),
+                None => return Vec::new(),
+            }
+        }
+        let waiting = self.table.waiting_processes(ino);
+        let plain = |process: &ProcessId| {
+            !waiting.contains(&process.pid) && !self.resolver.is_below(*process, &others)
+        };
+        // All processes are looked at only if those that were shown before have
+        // closed it.
+        let mut known: Vec<ProcessId> = self
+            .table
+            .claim(ino)
+            .map(|claim| claim.holder.shown().to_vec())
+            .unwrap_or_default();
+        known.retain(|process| self.resolver.still_has_open(*process, device, ino));
+        if known.is_empty() && self.pending.may_search(self.now.boot) {
+            known = self
+                .resolver
+                .who_has_open(device, ino)
+                .unwrap_or_else(|error| {
+                    log::warn!("cannot look who has a board open: {error}");
+                    Vec::new()
+                });
+        }
+        known.retain(plain);
+        known
     }
 
     pub fn settled_and_shown(&mut self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {
@@ -147,7 +196,15 @@ impl Desk<'_> {
                         self.table.died(process, &self.now);
                     }
                     Effect::Unwatch(process) => self.watch.remove(process),
-                    Effect::Answer { wait, outcome } => self.pending.answer(wait, outcome),
+                    Effect::Answer { wait, outcome } => {
+                        self.pending.answer(wait, outcome, self.now.boot);
+                    }
+                    Effect::SendBack(wait) => {
+                        if let Err(error) = self.pending.send_back(wait) {
+                            log::warn!("cannot have a lock asked for anew: {error}");
+                            self.table.leave(wait, Refusal::NoLocks, &self.now);
+                        }
+                    }
                     Effect::Changed(handle) => self.pending.tell(handle),
                     other => report::effect(&other, self.names),
                 }

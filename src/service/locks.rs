@@ -1,16 +1,20 @@
 //! File locks, and the requests that are answered later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::time::Duration;
 
 use super::Service;
 use super::desk::Desk;
-use super::request::{Failure, Sender};
+use super::request::{At, Failure, Sender};
+use crate::lock::caller::Caller;
 use crate::lock::file_lock::{LockCall, LockKind};
-use crate::lock::ids::{Handle, Ino, LockOwner, WaitId};
+use crate::lock::ids::{Handle, Ino, LockOwner, Pid, WaitId};
 use crate::lock::locking::{Conflict, Tried};
 use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
-use crate::process::Reach;
+use crate::lock::time::BootTime;
+use crate::process::{Reach, nudge};
 
 /// How a request is answered, at once or later: an open with its open file.
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
@@ -23,7 +27,21 @@ pub type Tell = Box<dyn FnOnce() + Send>;
 pub(super) struct Pending {
     answers: HashMap<WaitId, (Sender, Answer)>,
     polls: HashMap<Handle, Tell>,
+    /// The threads whose opens were answered that the board is gone, and when:
+    /// the kernel walks the path for them again, once.
+    walking: VecDeque<(Pid, BootTime)>,
+    /// When all processes were looked at last.
+    searched: Option<BootTime>,
 }
+
+/// So often at most all processes are looked at.
+const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
+
+/// As many opens as can be walked again at a time; more are only forgotten.
+const WALKING: usize = 256;
+
+/// A path is walked in less.
+const WALK: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,10 +53,75 @@ impl std::fmt::Debug for Pending {
 }
 
 impl Pending {
-    pub fn answer(&mut self, wait: WaitId, outcome: Result<Option<Handle>, Refusal>) {
-        if let Some((_, answer)) = self.answers.remove(&wait) {
+    pub fn answer(
+        &mut self,
+        wait: WaitId,
+        outcome: Result<Option<Handle>, Refusal>,
+        now: BootTime,
+    ) {
+        if let Some((sender, answer)) = self.answers.remove(&wait) {
+            if outcome == Err(Refusal::Gone) {
+                self.walks_again(sender.thread, now);
+            }
             answer(outcome.map_err(Failure::Refused));
         }
+    }
+
+    fn walks_again(&mut self, thread: Option<Pid>, now: BootTime) {
+        if self.walking.len() >= WALKING {
+            self.walking.pop_front();
+        }
+        self.walking.extend(thread.map(|thread| (thread, now)));
+    }
+
+    /// Whether all processes may be looked at again: that takes long, and the
+    /// lock directory stands still meanwhile.
+    pub fn may_search(&mut self, now: BootTime) -> bool {
+        let may = self
+            .searched
+            .is_none_or(|last| now.0.saturating_sub(last.0) >= BETWEEN_SEARCHES);
+        if may {
+            self.searched = Some(now);
+        }
+        may
+    }
+
+    /// Whether an open of this thread is one for which the kernel has walked
+    /// the path again.
+    fn has_walked(&mut self, thread: Option<Pid>, now: BootTime) -> bool {
+        let recent = |walked: &BootTime| now.0.saturating_sub(walked.0) < WALK;
+        self.walking.retain(|(_, walked)| recent(walked));
+        let found = self
+            .walking
+            .iter()
+            .position(|(walking, _)| Some(*walking) == thread);
+        found.and_then(|at| self.walking.remove(at)).is_some()
+    }
+
+    /// Keeps the answer of a lock that waits.
+    fn await_lock(
+        &mut self,
+        tried: &Result<Tried, Refusal>,
+        wait: Option<WaitId>,
+        sender: Sender,
+        answer: &mut Option<Answer>,
+    ) {
+        if *tried == Ok(Tried::Waits)
+            && let Some(wait) = wait
+            && let Some(answer) = answer.take()
+        {
+            self.answers.insert(wait, (sender, answer));
+        }
+    }
+
+    /// Has a request made anew. To be called under the lock under which requests
+    /// are answered, as all of this is.
+    pub fn send_back(&self, wait: WaitId) -> io::Result<()> {
+        let thread = self
+            .answers
+            .get(&wait)
+            .and_then(|(sender, _)| sender.thread);
+        nudge(thread.ok_or(io::ErrorKind::NotFound)?)
     }
 
     pub fn tell(&mut self, handle: Handle) {
@@ -59,6 +142,7 @@ impl Service {
         kind: LockKind,
         answer: Answer,
     ) {
+        let mut answer = Some(answer);
         let tried = self.act(|desk| {
             if let Some(pid) = call.pid
                 && desk.table.may_be_own(&call)
@@ -66,8 +150,11 @@ impl Service {
                 call.started = desk.resolver.started(pid);
             }
             settle_opened(desk, call.handle);
-            desk.table.lock(&desk.now, &call, kind, wait, None)
+            let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
+            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            tried
         });
+        let Some(answer) = answer else { return };
         match tried {
             Ok(Tried::Granted) => return answer(Ok(None)),
             Ok(Tried::AskWho | Tried::Waits) => {}
@@ -81,15 +168,9 @@ impl Service {
         let mut answer = Some(answer);
         let tried = self.act_for(sender, Vec::new(), |desk| {
             settle_opened(desk, call.handle);
-            let tried = desk
-                .table
-                .lock(&desk.now, &call, kind, wait, Some(&caller))?;
-            if tried == Tried::Waits
-                && let Some(wait) = wait
-                && let Some(answer) = answer.take()
-            {
-                desk.pending.answers.insert(wait, (sender, answer));
-            }
+            let tried = desk.table.lock(&desk.now, &call, kind, wait, Some(&caller));
+            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            tried?;
             Ok(())
         });
         if let Some(answer) = answer {
@@ -180,7 +261,15 @@ impl Service {
             } else {
                 desk.settle(ino);
             }
-            match desk.table.open(&desk.now, &caller, ino, mode, Some(wait))? {
+            let mode = OpenMode {
+                again: desk.pending.has_walked(sender.thread, desk.now.boot),
+                ..mode
+            };
+            let opened = desk.table.open(&desk.now, &caller, ino, mode, Some(wait));
+            if opened == Err(Refusal::Gone) {
+                desk.pending.walks_again(sender.thread, desk.now.boot);
+            }
+            match opened? {
                 Opened::Done(handle) => Ok(Some(handle)),
                 Opened::Waits => {
                     if let Some(answer) = answer.take() {
@@ -202,12 +291,12 @@ impl Service {
         }
     }
 
-    /// Whether there is something new to be read through an open file; if not,
-    /// `tell` is called once there is.
+    /// Whether there is something new to be read through an open file; `tell`
+    /// is called at the next change.
     pub fn poll(&self, handle: Handle, tell: Option<Tell>) -> bool {
         self.act(|desk| {
             let new = desk.table.poll(handle, tell.is_some());
-            if let Some(tell) = tell.filter(|_| !new) {
+            if let Some(tell) = tell {
                 desk.pending.polls.insert(handle, tell);
             }
             new
@@ -217,9 +306,45 @@ impl Service {
     /// The last descriptor of an open file was closed.
     pub fn close(&self, handle: Handle) {
         self.act(|desk| {
+            // A process that is killed closes its files before it has ended: what
+            // waits to learn what becomes of its board waits for that.
+            if let Some(ino) = desk.table.decides_opens(handle)
+                && let Some(holder) = desk.table.holder(ino)
+                && desk.resolver.is_ending(holder)
+            {
+                desk.table.ending(ino);
+            }
             desk.table.close(&desk.now, handle);
             desk.pending.polls.remove(&handle);
         });
+    }
+}
+
+impl Desk<'_> {
+    /// A file that was to be made was made by another meanwhile: the kernel walks
+    /// the path again and finds it. When it has done so before, it is opened here.
+    pub(super) fn open_instead(
+        &mut self,
+        sender: Sender,
+        caller: &Caller,
+        (dir, name): At<'_>,
+        mode: OpenMode,
+    ) -> Result<(Ino, Option<Handle>), Refusal> {
+        if !self.pending.has_walked(sender.thread, self.now.boot) {
+            self.pending.walks_again(sender.thread, self.now.boot);
+            return Err(Refusal::Gone);
+        }
+        let ino = self.table.lookup(dir, name)?;
+        let mode = OpenMode {
+            again: true,
+            ..mode
+        };
+        self.settle_and_show(ino);
+        // Whoever makes a file holds up its directory, and cannot wait.
+        match self.table.open(&self.now, caller, ino, mode, None)? {
+            Opened::Done(handle) => Ok((ino, Some(handle))),
+            Opened::Waits => Err(Refusal::Busy),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod locks;
 pub mod request;
 
 use std::io;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,7 @@ use crate::lock::attributes::{Attributes, Change};
 use crate::lock::caller::Caller;
 use crate::lock::ids::{Handle, Ino, ProcessId};
 use crate::lock::open::OpenMode;
+use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
 use crate::process::{Pin, Reach, Resolver};
@@ -35,6 +37,7 @@ pub struct Service {
     state: Mutex<State>,
     resolver: Resolver,
     watch: Watch,
+    device: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -55,7 +58,19 @@ impl Service {
             }),
             resolver,
             watch,
+            device: OnceLock::new(),
         }
+    }
+
+    /// Tells on which device (`MAJOR:MINOR`) it is served: by that is known who
+    /// has a board's file open.
+    pub fn set_device(&self, device: &str) {
+        let _ = self.device.set(device.to_owned());
+    }
+
+    /// Tells how long the kernel lets a request wait.
+    pub fn set_patience(&self, patience: Option<Patience>) {
+        self.act(|desk| desk.table.set_patience(patience));
     }
 
     /// What the daemon waits for.
@@ -79,6 +94,7 @@ impl Service {
             pending,
             watch: &self.watch,
             resolver: &self.resolver,
+            device: self.device.get().map(String::as_str),
             now,
         };
         let answer = event(&mut desk);
@@ -186,9 +202,15 @@ impl Service {
         self.act_for(sender, pins, |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
-            let (ino, handle) =
-                desk.table
-                    .make(&desk.now, &caller, (dir, name), make, exclusive, open)?;
+            let made = desk
+                .table
+                .make(&desk.now, &caller, (dir, name), make, exclusive, open);
+            let (ino, handle) = match (made, open) {
+                (Err(Refusal::Gone), Some(mode)) => {
+                    desk.open_instead(sender, &caller, (dir, name), mode)?
+                }
+                (made, _) => made?,
+            };
             Ok((desk.table.attributes(ino, &desk.now)?, handle))
         })
     }

@@ -148,6 +148,7 @@ impl Run {
                     Effect::Shared(_)
                     | Effect::Waits { .. }
                     | Effect::Answer { .. }
+                    | Effect::SendBack(_)
                     | Effect::Changed(_) => {}
                 }
             }

@@ -280,5 +280,6 @@ fn open_mode(mode: Mode) -> OpenMode {
         append: mode.append,
         truncate: mode.truncate,
         nonblock: mode.nonblock,
+        again: false,
     }
 }

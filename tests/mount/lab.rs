@@ -173,7 +173,14 @@ impl Lab {
     #[track_caller]
     pub fn program(&self, program: &str, args: &[&str]) -> Running {
         let mut command = Command::new(which(program).unwrap_or_else(|| program.into()));
-        command.args(args).current_dir(&self.dir);
+        command.args(args);
+        self.start(command)
+    }
+
+    /// The same of a command that is made already.
+    #[track_caller]
+    pub fn start(&self, mut command: Command) -> Running {
+        command.current_dir(&self.dir);
         self.scripts.start(command)
     }
 
@@ -290,14 +297,15 @@ impl Drop for Daemon {
 }
 
 /// Scripts as files in a directory of their own, run in the lock directory.
-struct Scripts {
+pub struct Scripts {
     temp: TempDir,
     locks: PathBuf,
     count: AtomicU32,
 }
 
 impl Scripts {
-    fn new(locks: &Path) -> Scripts {
+    /// For scripts that run in this directory.
+    pub fn new(locks: &Path) -> Scripts {
         let temp = tempfile::Builder::new()
             .prefix("boardlock-scripts-")
             .tempdir()
@@ -310,8 +318,9 @@ impl Scripts {
         }
     }
 
+    /// Starts one, as another user if `uid` is given.
     #[track_caller]
-    fn spawn(&self, uid: Option<u32>, shell: &str, script: &str) -> Running {
+    pub fn spawn(&self, uid: Option<u32>, shell: &str, script: &str) -> Running {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let file = self.temp.path().join(format!("script-{number}"));
         fs::write(&file, script).unwrap();
@@ -336,8 +345,9 @@ impl Scripts {
         self.start(command)
     }
 
+    /// Starts any program with the environment that scripts have.
     #[track_caller]
-    fn start(&self, mut command: Command) -> Running {
+    pub fn start(&self, mut command: Command) -> Running {
         command
             .env("LOCKS", &self.locks)
             .env("BOARDLOCK", BOARDLOCK)

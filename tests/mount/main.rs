@@ -15,13 +15,16 @@ mod directories;
 mod harness;
 mod lab;
 mod lockers;
+mod locks;
 mod metadata;
 mod migrating;
 mod mounting;
 mod names;
 mod namespaces;
+mod nudge;
 mod open;
 mod options;
+mod patience;
 mod process;
 mod races;
 mod release;
@@ -54,13 +57,16 @@ fn main() -> std::process::ExitCode {
         directories::tests(),
         harness::tests(),
         lockers::tests(),
+        locks::tests(),
         metadata::tests(),
         migrating::tests(),
         mounting::tests(),
         names::tests(),
         namespaces::tests(),
+        nudge::tests(),
         open::tests(),
         options::tests(),
+        patience::tests(),
         races::tests(),
         release::tests(),
         sessions::tests(),

@@ -180,7 +180,7 @@ fn the_status_has_these_keys_in_this_order() {
     );
     forger.expect("have");
     let text = std::fs::read_to_string(lab.path("c d")).unwrap();
-    assert_eq!(text.lines().count(), 14, "{text}");
+    assert_eq!(text.lines().count(), 15, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     assert!(text.contains("\nboard c d\n"), "{text}");
 }
@@ -196,7 +196,7 @@ fn readers_at_work_see_one_snapshot() {
     me.ok("rest = b''.join(iter(lambda: os.read(fd, 7), b'')); text = (first + rest).decode()");
     let text = me.ok("text");
     assert!(
-        text.contains("\nboard b\n") && text.trim_end().ends_with("\nnote -"),
+        text.contains("\nboard b\n") && text.trim_end().ends_with("\nnote -\nlock -"),
         "{text}"
     );
     // Written content, too.

@@ -201,6 +201,15 @@ impl Running {
             .unwrap();
     }
 
+    /// The same where it may have ended.
+    pub fn try_say(&mut self, line: &str) -> bool {
+        let stdin = self.stdin.as_mut().expect("its input is closed");
+        stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| stdin.flush())
+            .is_ok()
+    }
+
     /// Closes its input.
     pub fn close(&mut self) {
         self.stdin = None;
@@ -216,6 +225,13 @@ impl Running {
             }
             None => panic!("no line came; stderr: {}", self.stderr.text()),
         }
+    }
+
+    /// The next line of its output if it comes in time.
+    pub fn next_line(&mut self, limit: Duration) -> Option<String> {
+        let (at, line) = self.stdout.find(self.heard, limit, |_| true)?;
+        self.heard = at + 1;
+        Some(line)
     }
 
     /// Waits for the next line of its output, which must be this one.

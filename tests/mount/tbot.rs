@@ -2,16 +2,16 @@
 //! bash on the lab host.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
 use crate::process::{PATIENCE, Running, eventually};
-use crate::shown::{free, held_by};
+use crate::shown::{free, held_by, holder};
 
 pub fn tests() -> Vec<Trial> {
     trials![
@@ -29,6 +29,10 @@ struct Host {
     commands: u32,
 }
 
+/// The bash is gone: somebody killed it.
+#[derive(Debug)]
+struct Killed;
+
 impl Host {
     fn new(lab: &Lab) -> Host {
         Host {
@@ -39,101 +43,107 @@ impl Host {
     }
 
     /// Runs a command: its exit status and what it said.
-    fn exec(&mut self, command: &str) -> (i32, String) {
+    fn exec(&mut self, command: &str) -> Result<(i32, String), Killed> {
         self.commands += 1;
         // Between them nothing is said but by the command; what is typed is
         // not shown, the input being no terminal.
         let end = format!("--- {}", self.commands);
-        self.bash.say(command);
-        self.bash
-            .say(&format!("status=$?; echo; echo {end} $status"));
+        let typed = format!("{command}\nstatus=$?; echo; echo {end} $status");
+        if !self.bash.try_say(&typed) {
+            return Err(Killed);
+        }
         let mut said = String::new();
-        loop {
-            let line = self.bash.line();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            // A child that outlives it has its output open still.
+            let Some(line) = self.bash.next_line(Duration::from_millis(100)) else {
+                match self.bash.ended(Duration::ZERO) {
+                    Some(_) => return Err(Killed),
+                    None => continue,
+                }
+            };
             if let Some(status) = line.strip_prefix(&format!("{end} ")) {
                 // The empty line before the end is ours.
                 let said = said.strip_suffix("\n").unwrap_or(&said).to_owned();
-                return (status.parse().unwrap(), said);
+                return Ok((status.parse().unwrap(), said));
             }
             said.push_str(&line);
             said.push('\n');
         }
+        panic!("no end of {command}: {said}{}", self.bash.stderr());
     }
 
-    fn exec0(&mut self, command: &str) -> String {
-        let (status, said) = self.exec(command);
+    fn exec0(&mut self, command: &str) -> Result<String, Killed> {
+        let (status, said) = self.exec(command)?;
         assert_eq!(status, 0, "{command}: {said}{}", self.bash.stderr());
-        said
+        Ok(said)
     }
 
     /// Whether the lock was got; `seconds` until it expires, or 0.
-    fn request(&mut self, name: &str, seconds: u64) -> bool {
-        self.acquire(name, seconds) || (self.expired(name) && self.acquire(name, seconds))
+    fn request(&mut self, name: &str, seconds: u64) -> Result<bool, Killed> {
+        Ok(self.acquire(name, seconds)? || (self.expired(name)? && self.acquire(name, seconds)?))
     }
 
-    fn acquire(&mut self, name: &str, seconds: u64) -> bool {
+    fn acquire(&mut self, name: &str, seconds: u64) -> Result<bool, Killed> {
         let dir = self.dir.clone();
-        let temporary = self.exec0(&format!("mktemp -p {dir} lock.XXX"));
+        let temporary = self.exec0(&format!("mktemp -p {dir} lock.XXX"))?;
         let temporary = temporary.trim_end().to_owned();
         let expiry = match seconds {
             0 => 0,
-            _ => self.now() + seconds,
+            _ => self.now()? + seconds,
         };
-        let pid = self.exec0("echo $$");
+        let pid = self.exec0("echo $$")?;
         let pid = pid.trim_end();
-        self.exec0(&format!("chmod 0666 {temporary}"));
+        self.exec0(&format!("chmod 0666 {temporary}"))?;
         self.exec0(&format!(
             "tee {temporary} >/dev/null <<TBOT\n{expiry} {pid}\nTBOT"
-        ));
-        let (linked, _) = self.exec(&format!("ln {temporary} {dir}/{name}"));
-        self.exec0(&format!("rm {temporary}"));
-        linked == 0
+        ))?;
+        let (linked, _) = self.exec(&format!("ln {temporary} {dir}/{name}"))?;
+        self.exec0(&format!("rm {temporary}"))?;
+        Ok(linked == 0)
     }
 
-    /// Whether the lock had expired and was removed.
-    fn expired(&mut self, name: &str) -> bool {
+    /// Whether the lock had expired and was removed. One shell at a time looks.
+    fn expired(&mut self, name: &str) -> Result<bool, Killed> {
         let guard = format!("{}/lock-lock", self.dir);
-        // Until file locks are served, the claim that this open makes stands
-        // until its shell ends. tbot raises an error, and has no lock.
-        if self.exec(&format!("exec 9> {guard}")).0 != 0 {
-            return false;
-        }
-        self.exec0("flock 9");
-        self.exec(&format!("chmod 0666 {guard}"));
-        let removed = self.remove_expired(name);
-        self.exec0("flock -u 9");
-        self.exec0("exec 9>&-");
-        removed
+        self.exec0(&format!("exec 9> {guard}"))?;
+        self.exec0("flock 9")?;
+        self.exec(&format!("chmod 0666 {guard}"))?;
+        let removed = self.remove_expired(name)?;
+        self.exec0("flock -u 9")?;
+        self.exec0("exec 9>&-")?;
+        Ok(removed)
     }
 
-    fn remove_expired(&mut self, name: &str) -> bool {
+    fn remove_expired(&mut self, name: &str) -> Result<bool, Killed> {
         let lock = format!("{}/{name}", self.dir);
-        let (status, content) = self.exec(&format!("cat {lock}"));
+        let (status, content) = self.exec(&format!("cat {lock}"))?;
         if status != 0 {
-            return false;
+            return Ok(false);
         }
         let mut words = content.split_whitespace().map(|word| word.parse::<u64>());
         let (Some(Ok(expiry)), Some(Ok(pid))) = (words.next(), words.next()) else {
             panic!("not as tbot reads it: {content:?}");
         };
-        if expiry == 0 || expiry >= self.now() {
-            return false;
+        if expiry == 0 || expiry >= self.now()? {
+            return Ok(false);
         }
-        let (status, command) = self.exec(&format!("ps -ocomm= {pid}"));
+        let (status, command) = self.exec(&format!("ps -ocomm= {pid}"))?;
         if status == 0 && command.trim() == "bash" {
-            return false;
+            return Ok(false);
         }
-        self.exec(&format!("rm {lock}"));
-        true
+        self.exec(&format!("rm {lock}"))?;
+        Ok(true)
     }
 
-    fn now(&mut self) -> u64 {
-        self.exec0("date +%s").trim().parse().unwrap()
+    fn now(&mut self) -> Result<u64, Killed> {
+        Ok(self.exec0("date +%s")?.trim().parse().unwrap())
     }
 
-    fn release(&mut self, name: &str) {
+    fn release(&mut self, name: &str) -> Result<(), Killed> {
         let dir = &self.dir.clone();
-        self.exec0(&format!("rm {dir}/{name}"));
+        self.exec0(&format!("rm {dir}/{name}"))?;
+        Ok(())
     }
 
     fn end(mut self) {
@@ -146,20 +156,20 @@ fn one_shell_takes_and_gives_back() {
     let lab = Lab::new(&[]);
     let (mut one, mut two) = (Host::new(&lab), Host::new(&lab));
     for seconds in [0, 3600] {
-        assert!(one.request("board", seconds));
+        assert!(one.request("board", seconds).unwrap());
         held_by(&lab, "board", one.bash.pid(), "taken");
         let content = fs::read_to_string(lab.path("board")).unwrap();
         let (expiry, pid) = content.trim_end().split_once(' ').unwrap();
         assert_eq!(pid, one.bash.pid().to_string());
         let ahead = expiry.parse::<u64>().unwrap() > 1_000_000_000;
         assert_eq!(ahead, seconds > 0, "{content}");
-        assert!(!two.request("board", seconds));
+        assert!(!two.request("board", seconds).unwrap());
         held_by(&lab, "board", one.bash.pid(), "the other tried");
-        one.release("board");
+        one.release("board").unwrap();
         free(&lab, "board", "given back");
-        assert!(two.request("board", seconds));
+        assert!(two.request("board", seconds).unwrap());
         held_by(&lab, "board", two.bash.pid(), "taken by the other");
-        two.release("board");
+        two.release("board").unwrap();
     }
     one.end();
     two.end();
@@ -170,10 +180,10 @@ fn a_killed_shell_frees_its_board() {
     let lab = Lab::new(&[]);
     for seconds in [0, 3600] {
         let (mut one, mut two) = (Host::new(&lab), Host::new(&lab));
-        assert!(one.request("board", seconds));
+        assert!(one.request("board", seconds).unwrap());
         one.bash.kill();
         free(&lab, "board", "its shell was killed");
-        assert!(two.request("board", seconds));
+        assert!(two.request("board", seconds).unwrap());
         held_by(&lab, "board", two.bash.pid(), "taken by the other");
         two.end();
         assert_eq!(fs::read_dir(lab.dir()).unwrap().count(), 0);
@@ -183,10 +193,12 @@ fn a_killed_shell_frees_its_board() {
 fn an_expired_lock_stays_with_a_living_shell() {
     let lab = Lab::new(&[]);
     let (mut one, mut two) = (Host::new(&lab), Host::new(&lab));
-    assert!(one.request("board", 1));
-    let taken = two.now();
-    eventually("its time is up", PATIENCE, || two.now() > taken + 2);
-    assert!(!two.request("board", 0));
+    assert!(one.request("board", 1).unwrap());
+    let taken = two.now().unwrap();
+    eventually("its time is up", PATIENCE, || {
+        two.now().unwrap() > taken + 2
+    });
+    assert!(!two.request("board", 0).unwrap());
     held_by(
         &lab,
         "board",
@@ -194,75 +206,164 @@ fn an_expired_lock_stays_with_a_living_shell() {
         "expired, and its shell lives",
     );
     one.bash.kill();
-    assert!(two.request("board", 0));
+    assert!(two.request("board", 0).unwrap());
     two.end();
 }
 
-/// How often the board is to be held, by all together.
-const HOLDS: u32 = 120;
-/// How often in all a shell is killed while it has the board.
-const KILLS: u32 = 10;
+/// Shells at a time.
+const SHELLS: usize = 8;
+/// How often each of them asks for the board, and gives it back where it got it.
+/// BOARDLOCK_RACES=8 makes it eight times as often.
+const ROUNDS: u32 = 200;
+/// A random shell is killed as often as this, whatever it does at that moment.
+const BETWEEN_KILLS: Duration = Duration::from_secs(1);
+
+/// What all of them see: who has the board, by what they were told.
+#[derive(Default)]
+struct Witness {
+    holder: Mutex<Option<usize>>,
+    taken: AtomicU32,
+}
+
+/// A shell that may be killed at any moment. Its number in the witness goes
+/// before it does, so that who is given the board then finds no one there.
+#[derive(Default)]
+struct Place {
+    pid: Mutex<Option<u32>>,
+}
+
+impl Place {
+    /// A new shell in this place.
+    fn sit(&self, host: &Host) {
+        *self.pid.lock().unwrap() = Some(host.bash.pid());
+    }
+
+    /// The board is this shell's, unless it has been killed.
+    fn got(&self, number: usize, witness: &Witness) -> bool {
+        let pid = self.pid.lock().unwrap();
+        if pid.is_none() {
+            return false;
+        }
+        let before = witness.holder.lock().unwrap().replace(number);
+        assert_eq!(before, None, "{number} has it, and another");
+        witness.taken.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// It is about to give the board back.
+    fn gives(&self, number: usize, witness: &Witness) {
+        let _pid = self.pid.lock().unwrap();
+        let mut holder = witness.holder.lock().unwrap();
+        if *holder == Some(number) {
+            *holder = None;
+        }
+    }
+
+    /// Kills the shell, if there is one.
+    fn kill(&self, number: usize, witness: &Witness) -> bool {
+        let mut pid = self.pid.lock().unwrap();
+        let Some(victim) = pid.take() else {
+            return false;
+        };
+        let mut holder = witness.holder.lock().unwrap();
+        if *holder == Some(number) {
+            *holder = None;
+        }
+        drop(holder);
+        // Its thread has not reaped it: it would have to be dead for that.
+        let victim = Pid::from_raw(victim.cast_signed()).unwrap();
+        kill_process(victim, Signal::KILL).unwrap();
+        true
+    }
+}
 
 fn eight_shells_have_one_board_one_at_a_time() {
+    let times = std::env::var("BOARDLOCK_RACES").ok();
+    let times: u32 = times.map_or(1, |times| times.parse().expect("BOARDLOCK_RACES: a number"));
+    let rounds = ROUNDS * times;
     let lab = Lab::new(&[]);
-    let temp = tempfile::tempdir().unwrap();
-    let witness = temp.path().join("witness");
-    let (holds, kills) = (AtomicU32::new(0), AtomicU32::new(0));
-    let at_once = AtomicUsize::new(0);
-    let most = AtomicUsize::new(0);
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let witness = Witness::default();
+    let places: Vec<Place> = (0..SHELLS).map(|_| Place::default()).collect();
+    let at_work = AtomicU32::new(0);
+    let kills = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        for number in 0..8_u32 {
-            let (lab, witness) = (&lab, &witness);
-            let (holds, kills, at_once, most) = (&holds, &kills, &at_once, &most);
+        for (number, place) in places.iter().enumerate() {
+            let (lab, witness, at_work) = (&lab, &witness, &at_work);
+            at_work.fetch_add(1, Ordering::Relaxed);
             scope.spawn(move || {
+                // Also when it fails: whoever waits for it is to end.
+                let _leave = Leave(at_work);
                 let mut host = Host::new(lab);
-                let mut turn = number;
-                while holds.load(Ordering::Relaxed) < HOLDS {
-                    assert!(Instant::now() < deadline, "no end: {holds:?}");
-                    most.fetch_max(
-                        at_once.fetch_add(1, Ordering::Relaxed) + 1,
-                        Ordering::Relaxed,
-                    );
-                    let seconds = if turn.is_multiple_of(2) { 0 } else { 3600 };
-                    let got = host.request("board", seconds);
-                    at_once.fetch_sub(1, Ordering::Relaxed);
-                    turn = turn.wrapping_add(1);
-                    if !got {
-                        continue;
-                    }
-                    witnessed(witness, number);
-                    held_by(lab, "board", host.bash.pid(), "while it is held");
-                    let held = holds.fetch_add(1, Ordering::Relaxed);
-                    fs::remove_file(witness).unwrap();
-                    if held % 10 == 9 && kills.fetch_add(1, Ordering::Relaxed) < KILLS {
-                        host.bash.kill();
+                place.sit(&host);
+                for round in 0..rounds {
+                    let seconds = if round.is_multiple_of(2) { 0 } else { 3600 };
+                    if shell_round(lab, &mut host, place, number, seconds, witness).is_err() {
                         host = Host::new(lab);
-                    } else {
-                        host.release("board");
+                        place.sit(&host);
                     }
                 }
+                *place.pid.lock().unwrap() = None;
                 host.end();
             });
         }
+        let mut next = Instant::now() + BETWEEN_KILLS;
+        let mut random = std::process::id() as usize;
+        while at_work.load(Ordering::Relaxed) > 0 {
+            if Instant::now() >= next {
+                // As good as any: Knuth's linear congruential generator.
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let number = (random >> 33) % SHELLS;
+                if places[number].kill(number, &witness) {
+                    kills.fetch_add(1, Ordering::Relaxed);
+                }
+                next += BETWEEN_KILLS;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     });
-    assert!(most.into_inner() > 1, "they never asked at the same time");
-    assert!(kills.into_inner() >= KILLS);
-    let left: Vec<_> = fs::read_dir(lab.dir())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    let taken = witness.taken.into_inner();
+    eprintln!(
+        "tbot: {taken} times taken, {} shells killed",
+        kills.into_inner()
+    );
+    // How often is a matter of luck; that nobody ever has it is not.
+    assert!(taken > rounds / 4, "{taken}");
+    // A killed shell's child may be the last to have lock-lock.
+    eventually("nothing is left", PATIENCE, || {
+        fs::read_dir(lab.dir()).unwrap().count() == 0
+    });
 }
 
-/// Outside the mount: there must be no other holder now.
-#[track_caller]
-fn witnessed(witness: &Path, number: u32) {
-    match fs::File::create_new(witness) {
-        Ok(_) => fs::write(witness, number.to_string()).unwrap(),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            panic!("{number} and {:?} have it", fs::read_to_string(witness))
-        }
-        Err(e) => panic!("{e}"),
+struct Leave<'a>(&'a AtomicU32);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn shell_round(
+    lab: &Lab,
+    host: &mut Host,
+    place: &Place,
+    number: usize,
+    seconds: u64,
+    witness: &Witness,
+) -> Result<(), Killed> {
+    if !host.request("board", seconds)? {
+        return Ok(());
+    }
+    if !place.got(number, witness) {
+        return Err(Killed);
+    }
+    let shown = holder(lab, "board");
+    let alive = place.pid.lock().unwrap();
+    if alive.is_some() {
+        assert_eq!(shown, Some(host.bash.pid()), "{}", lab.log().join("\n"));
+    }
+    drop(alive);
+    place.gives(number, witness);
+    host.release("board")
 }

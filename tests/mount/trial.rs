@@ -10,6 +10,14 @@ pub const ROOT: &str = "(root)";
 /// A need that is no program: another user who can mount through fusermount3.
 pub const USER_MOUNTS: &str = "(mounts by users)";
 
+/// A need that is no program: the python libraries that `tests/run` installs.
+pub const LIBRARIES: &str = "(python libraries)";
+
+/// Where `tests/run` installs python libraries.
+pub fn libraries() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/python"))
+}
+
 /// Makes trials of functions: `trials![holds; goes("zsh", ROOT); ...]`, each
 /// with the programs and other things that it needs.
 macro_rules! trials {
@@ -63,6 +71,9 @@ fn missing(needs: &[&str]) -> Vec<String> {
         match *need {
             ROOT if is_root() => {}
             ROOT => missing.push("root".to_owned()),
+            // The last thing that it makes.
+            LIBRARIES if libraries().join("installed").exists() => {}
+            LIBRARIES => missing.push("python libraries (tests/run installs them)".to_owned()),
             USER_MOUNTS => {
                 if which("fusermount3").is_none() {
                     missing.push("fusermount3".to_owned());

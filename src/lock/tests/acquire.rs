@@ -6,7 +6,9 @@ use crate::lock::Refusal;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::SetTime;
 use crate::lock::effect::Effect;
+use crate::lock::file_lock::LockKind::Exclusive;
 use crate::lock::ids::Ino;
+use crate::lock::locking::Tried;
 use crate::lock::open::OpenMode;
 
 /// A board `b` that alice's script holds, and closed again.
@@ -291,4 +293,43 @@ fn o_rdonly_with_o_trunc_counts_as_writing() {
         ..READ
     };
     assert_eq!(lab.open(&bob(), "b", mode), Err(Refusal::Busy));
+}
+
+#[test]
+fn an_open_that_has_walked_again_is_answered_as_while_the_board_was_held() {
+    let again = |mode| OpenMode {
+        again: true,
+        ..mode
+    };
+    for still_open in [true, false] {
+        let mut lab = held();
+        let ino = lab.ino("b");
+        let other = lab.open(&bob(), "b", READ).unwrap();
+        lab.rm(&alice(), "b").unwrap();
+        if !still_open {
+            lab.close(other);
+        }
+        // To take it: it is taken.
+        let handle = lab.open_ino(&bob(), ino, again(TRUNCATE)).unwrap();
+        assert_eq!((lab.ino("b"), lab.holder("b")), (ino, BOBS));
+        for (mode, refusal) in [(WRITE, Refusal::Busy), (NONBLOCK, Refusal::BusyNow)] {
+            assert_eq!(lab.open_ino(&alice(), ino, again(mode)), Err(refusal));
+        }
+        lab.rm(&bob(), "b").unwrap();
+        lab.close(handle);
+        // Another inode has the name.
+        lab.mkdir(&alice(), "b").unwrap();
+        for (mode, refusal) in [(WRITE, Refusal::Busy), (NONBLOCK, Refusal::BusyNow)] {
+            assert_eq!(lab.open_ino(&bob(), ino, again(mode)), Err(refusal));
+        }
+        lab.rmdir(&alice(), "b").unwrap();
+        // To lock next: the lock takes the name back.
+        let handle = lab.open_ino(&bob(), ino, again(READ)).unwrap();
+        assert!(lab.is_free("b"));
+        assert_eq!(lab.flock(&bob(), handle, Exclusive), Ok(Tried::Granted));
+        assert_eq!(lab.ino("b"), ino);
+        lab.close(handle);
+        lab.close(other);
+        assert_eq!(lab.table.residue(), 0);
+    }
 }

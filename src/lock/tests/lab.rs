@@ -22,6 +22,7 @@ pub const READ: OpenMode = OpenMode {
     append: false,
     truncate: false,
     nonblock: false,
+    again: false,
 };
 pub const WRITE: OpenMode = OpenMode {
     write: true,

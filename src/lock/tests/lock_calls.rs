@@ -167,6 +167,16 @@ impl Lab {
         self.answers.get(&wait).copied()
     }
 
+    /// The requests that are to be made anew.
+    pub fn sent_back(&mut self) -> Vec<WaitId> {
+        let effects = self.effects().into_iter();
+        let sent = effects.filter_map(|effect| match effect {
+            Effect::SendBack(wait) => Some(wait),
+            _ => None,
+        });
+        sent.collect()
+    }
+
     /// The open files whose polls were told of a change.
     pub fn told(&mut self) -> Vec<Handle> {
         let effects = self.effects().into_iter();
@@ -182,6 +192,19 @@ impl Lab {
         let shown: Vec<ProcessId> = shown.iter().copied().map(process).collect();
         let ino = self.ino(path);
         self.table.show(ino, shown, "flock".to_owned());
+    }
+
+    /// The same, those who opened the locked files.
+    pub fn show_openers(&mut self, path: &str) {
+        if let Ok(ino) = self.find(path) {
+            let files = self.table.locked_files(ino);
+            let shown = files
+                .iter()
+                .filter_map(|file| file.locker)
+                .collect::<Vec<_>>();
+            let shown = shown.iter().map(|pid| process(pid.get())).collect();
+            self.table.show(ino, shown, "flock".to_owned());
+        }
     }
 
     pub fn close(&mut self, handle: Handle) {

@@ -328,6 +328,24 @@ fn one_process_may_have_both_kinds_of_lock() {
 }
 
 #[test]
+fn who_has_one_kind_does_not_wait_in_line_for_the_other() {
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    let bobs_wait = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    let call = lab.fcntl_call(&alice(), file, 1, (0, 0));
+    let waits = Some(crate::lock::ids::WaitId(77));
+    let tried = lab
+        .table
+        .lock(&lab.now, &call, Exclusive, waits, Some(&alice()));
+    assert_eq!(tried, Ok(Tried::Granted));
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.answered(bobs_wait), None);
+    lab.unfcntl(&alice(), file, 1, (0, 0));
+    assert_eq!(lab.answered(bobs_wait), Some(Ok(None)));
+}
+
+#[test]
 fn both_kinds_exclude_each_other_across_processes() {
     let mut lab = Lab::new();
     let file = locked(&mut lab, &alice());
@@ -535,10 +553,33 @@ fn opens_of_a_claimed_board_wait_until_it_is_decided() {
     assert_eq!(died, Some(Err(Refusal::Gone)));
     let claimed = outcomes(&|lab, file| lab.close(file));
     assert_eq!(claimed, Some(Err(Refusal::Busy)));
+    // Killed: its file is closed before it has ended.
+    let killed = outcomes(&|lab, file| {
+        let ino = lab.ino("b");
+        assert_eq!(lab.table.decides_opens(file), Some(ino));
+        lab.table.ending(ino);
+        lab.close(file);
+        lab.died(SCRIPT);
+    });
+    assert_eq!(killed, Some(Err(Refusal::Gone)));
     let too_long = outcomes(&|lab, _| lab.pass(2));
     assert_eq!(too_long, Some(Err(Refusal::Busy)));
     let not_yet = outcomes(&|lab, _| lab.pass(1));
     assert_eq!(not_yet, None);
+}
+
+#[test]
+fn a_claim_that_passes_on_at_its_holders_end_is_decided() {
+    let mut lab = Lab::new();
+    let file = lab.create(&alices_subshell(), "b", TRUNCATE).unwrap();
+    let wait = lab.wait_open(&bob(), "b", TRUNCATE).unwrap();
+    let ino = lab.ino("b");
+    lab.table.ending(ino);
+    lab.close(file);
+    assert_eq!(lab.answered(wait), None);
+    lab.died(SUBSHELL);
+    assert_eq!(lab.holder("b"), SCRIPT);
+    assert_eq!(lab.answered(wait), Some(Err(Refusal::Busy)));
 }
 
 #[test]
@@ -602,10 +643,13 @@ fn a_poll_is_told_once_of_what_is_new() {
     lab.effects();
     lab.rm(&alice(), "b").unwrap();
     assert_eq!(lab.told(), [file]);
-    assert!(lab.table.poll(file, true));
-    lab.table.set_snapshot(file, Vec::new());
     lab.touch(&alice(), "b").unwrap();
     assert_eq!(lab.told(), [], "nobody polls");
+    // Edge-triggered epoll asks when it has told, and not again.
+    assert!(lab.table.poll(file, true));
+    lab.table.set_snapshot(file, Vec::new());
+    lab.rm(&alice(), "b").unwrap();
+    assert_eq!(lab.told(), [file]);
     assert!(lab.table.poll(file, false));
 }
 
@@ -674,6 +718,74 @@ fn the_share_is_charged_to_whoever_holds() {
     lab.close(file);
     let node = lab.table.node(lab.ino("b")).unwrap();
     assert_eq!(node.charged, BOB.uid);
+    lab.close(bobs);
+    assert_eq!(lab.table.residue(), 0);
+}
+
+/// A kernel that lets requests wait for 20 s.
+fn impatient() -> (Lab, Handle, Handle) {
+    use crate::lock::queue::Patience;
+    let mut lab = Lab::new();
+    lab.table.set_patience(Some(Patience {
+        send_back: std::time::Duration::from_secs(10),
+        give_up: std::time::Duration::from_secs(15),
+    }));
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    (lab, file, bobs)
+}
+
+#[test]
+fn a_wait_that_is_sent_back_keeps_its_place() {
+    let (mut lab, file, bobs) = impatient();
+    let roots = opened(&mut lab, &root());
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(5);
+    let second = lab.wait_flock(&root(), roots, Exclusive).unwrap();
+    lab.pass(5);
+    assert_eq!(lab.sent_back(), [first]);
+    // The kernel interrupts it for that.
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    assert_eq!(lab.answered(first), Some(Err(Refusal::Interrupted)));
+    // Its turn is kept while it is away.
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.answered(second), None);
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    assert_eq!(lab.answered(first), Some(Ok(None)));
+    assert_eq!(lab.status("b").waiting.len(), 1);
+    lab.close(bobs);
+    assert_eq!(lab.answered(second), Some(Ok(None)));
+    // It is no loser: nobody refused it.
+    lab.close(roots);
+    lab.close(file);
+    assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
+fn who_does_not_come_back_loses_the_place() {
+    let (mut lab, file, bobs) = impatient();
+    let roots = opened(&mut lab, &root());
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    let second = lab.wait_flock(&root(), roots, Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    lab.close(file);
+    assert_eq!(lab.answered(second), None);
+    lab.pass(2);
+    assert_eq!(lab.answered(second), Some(Ok(None)));
+}
+
+#[test]
+fn who_does_not_go_back_is_given_up() {
+    let (mut lab, file, bobs) = impatient();
+    let wait = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(10);
+    assert_eq!(lab.sent_back(), [wait]);
+    lab.pass(4);
+    assert_eq!(lab.answered(wait), None);
+    lab.pass(1);
+    assert_eq!(lab.answered(wait), Some(Err(Refusal::NoLocks)));
+    lab.close(file);
     lab.close(bobs);
     assert_eq!(lab.table.residue(), 0);
 }

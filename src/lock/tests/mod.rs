@@ -15,6 +15,7 @@ mod lab;
 mod links;
 mod lock_calls;
 mod locks;
+mod locks_never;
 mod metadata;
 mod names;
 mod never;

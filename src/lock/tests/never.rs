@@ -77,7 +77,7 @@ impl World {
                 }
                 Effect::Passed(_) | Effect::Refused { .. } => {}
                 Effect::Shared(_) | Effect::Waits { .. } => {}
-                Effect::Answer { .. } | Effect::Changed(_) => {}
+                Effect::Answer { .. } | Effect::Changed(_) | Effect::SendBack(_) => {}
             }
         }
     }

@@ -1,0 +1,89 @@
+//! Waits that are sent back to the kernel before it loses patience, and come
+//! again: their place in the queue is kept (`crate::fuse::timeout`).
+
+use super::effect::Effect;
+use super::file_lock::{LockCall, LockKind};
+use super::ids::{Ino, WaitId};
+use super::queue::{Asking, Patience};
+use super::refusal::Refusal;
+use super::table::Table;
+use super::time::{BootTime, Now};
+
+impl Table {
+    /// How long the kernel lets a request wait; none: as long as it takes. Holds
+    /// for those that come from now on.
+    pub fn set_patience(&mut self, patience: Option<Patience>) {
+        self.patience = patience;
+    }
+
+    /// Notes when something has to be done about a request that waits.
+    pub(super) fn set_recall(&mut self, wait: WaitId) {
+        let Some(waiter) = self.waiters.get(&wait) else {
+            return;
+        };
+        let after = |span| BootTime(waiter.asked.0.saturating_add(span));
+        let due = match (waiter.asking, self.patience) {
+            (Asking::Waits, Some(patience)) => after(patience.send_back),
+            (Asking::SentBack, Some(patience)) => after(patience.give_up),
+            (Asking::Away(until), _) => until,
+            (_, None) => return,
+        };
+        self.recall.retain(|(_, other)| *other != wait);
+        self.recall.insert((due, wait));
+    }
+
+    /// Sends back the requests whose time it is, and gives up those that were
+    /// and have not gone, or have not come again.
+    pub(super) fn recall(&mut self, now: &Now) {
+        while let Some((due, wait)) = self.recall.first().copied()
+            && due <= now.boot
+        {
+            self.recall.remove(&(due, wait));
+            let Some(waiter) = self.waiters.get_mut(&wait) else {
+                continue;
+            };
+            match waiter.asking {
+                Asking::Waits => {
+                    waiter.asking = Asking::SentBack;
+                    self.set_recall(wait);
+                    self.effect(Effect::SendBack(wait));
+                }
+                Asking::SentBack => self.leave(wait, Refusal::NoLocks, now),
+                Asking::Away(_) => self.forget_waiter(wait, now),
+            }
+        }
+    }
+
+    /// Whether a lock is asked for by one who was sent back: he waits on where
+    /// he stood.
+    pub(super) fn come_back(
+        &mut self,
+        ino: Ino,
+        call: &LockCall,
+        kind: LockKind,
+        wait: WaitId,
+        now: &Now,
+    ) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino).filter(|_| self.patience.is_some()) else {
+            return false;
+        };
+        let is_it = |other: &&mut WaitId| {
+            self.waiters
+                .get(*other)
+                .is_some_and(|waiter| waiter.was_sent_back_with(call, kind))
+        };
+        let Some(place) = node.queue.iter_mut().find(is_it) else {
+            return false;
+        };
+        let old = std::mem::replace(place, wait);
+        if let Some(mut waiter) = self.waiters.remove(&old) {
+            self.recall.retain(|(_, other)| *other != old);
+            waiter.asked = now.boot;
+            waiter.asking = Asking::Waits;
+            self.waiters.insert(wait, waiter);
+            self.set_recall(wait);
+        }
+        self.settle_board(ino, now);
+        true
+    }
+}
