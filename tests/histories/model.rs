@@ -242,11 +242,6 @@ impl State {
         let process = caller.process;
         let if_so = |so: bool| if so { vec![self.clone()] } else { Vec::new() };
         match (*call, told) {
-            // It changed hands twice while it was opened: the kernel looks again
-            // but once.
-            (Call::Status | Call::Stat | Call::Open { .. }, Some(Told::Failed(libc::ESTALE))) => {
-                if_so(rules.claims)
-            }
             (Call::Open { how, file }, told) => self.opened(rules, caller, (how, file), told),
             (
                 Call::Lock {

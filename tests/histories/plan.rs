@@ -240,7 +240,7 @@ impl Part<'_> {
     /// Locks through an open file.
     fn through(&mut self, slot: Slot, how: How) {
         let board = self.board;
-        if self.kind == Kind::Served && self.random.percent(0) {
+        if self.kind == Kind::Served && self.random.percent(10) {
             let all = [Family::Flock, Family::Posix, Family::Ofd];
             self.family = self.random.pick(&all);
         }
