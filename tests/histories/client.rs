@@ -240,21 +240,25 @@ impl Client {
         });
     }
 
-    /// Whether it may hold anything besides what a lock through this open file
-    /// would end.
-    fn may_hold(&self, board: Board, slot: Slot) -> bool {
+    /// Whether it may hold anything besides what a lock of this family through
+    /// this open file would end or change. Of two that wait to change theirs,
+    /// flock(2) lets the old ones go, and fcntl(2) refuses one (EDEADLK);
+    /// Linux does so for locks of processes alone.
+    fn may_hold(&self, board: Board, slot: Slot, family: Family) -> bool {
         let here = (usize::from(board), usize::from(slot));
+        let changes = self.claims || family != Family::Ofd;
         self.boards.iter().enumerate().any(|(at, belief)| {
-            let claiming = (at == here.0)
-                && belief.opens[here.1]
-                    .as_ref()
-                    .is_some_and(|open| open.claiming);
-            (belief.claim && !claiming)
-                || belief
-                    .opens
-                    .iter()
-                    .flatten()
-                    .any(|open| !open.locked.is_empty())
+            let own = |place| (at, place) == here;
+            let opens = belief.opens.iter().enumerate();
+            let mut opens = opens.filter_map(|(place, open)| Some((place, open.as_ref()?)));
+            let claiming = opens
+                .clone()
+                .any(|(place, open)| own(place) && open.claiming);
+            let locked = opens.any(|(place, open)| {
+                let mut locked = open.locked.iter();
+                locked.any(|held| !(own(place) && *held == family && changes))
+            });
+            (belief.claim && !claiming) || locked
         })
     }
 
@@ -266,7 +270,7 @@ impl Client {
         mode: Mode,
         wait: Wait,
     ) {
-        let may_hold = self.may_hold(board, slot);
+        let may_hold = self.may_hold(board, slot, family);
         let Some(open) = self.file(board, slot) else {
             return;
         };

@@ -175,6 +175,7 @@ impl Part<'_> {
             _ if bare => self.through(slot, How::Append),
             Kind::Claims if choice < 60 => self.claim(slot),
             Kind::Claims => self.look(slot),
+            _ if choice < 3 => self.tangle(),
             _ if choice < 25 => self.claim(slot),
             _ if choice < 80 => {
                 let how = self.opening();
@@ -216,6 +217,20 @@ impl Part<'_> {
         if self.random.percent(80) {
             self.push(Action::Unlink(board, Sure::Believed));
         }
+    }
+
+    /// Claims, and locks through another open file than the claiming one first.
+    fn tangle(&mut self) {
+        let board = self.board;
+        self.push(Action::Open(board, 0, How::Exclusive));
+        self.push(Action::Open(board, 1, How::Append));
+        self.lock(1);
+        self.lock(0);
+        let first = Slot::from(self.random.percent(50));
+        self.push(Action::Unlock(board, first, self.family));
+        self.push(Action::Stat(board));
+        self.push(Action::Close(board, 1 - first));
+        self.push(Action::Stat(board));
     }
 
     fn lock(&mut self, slot: Slot) {
