@@ -288,7 +288,10 @@ impl State {
             (Call::Status, Some(Told::Held(shown))) => if_so(self.shows(shown)),
             (Call::Ask { file, family, mode }, Some(Told::Free(free))) => {
                 let owner = owner(family, file, process);
-                if_so(self.conflicts(rules, process, (family, owner, mode)) != free)
+                // FUSE does not tell which process asks: that may be told of its
+                // own lock of the other kind.
+                let own = !free && self.has_other_kind(process, family);
+                if_so(own || self.conflicts(rules, process, (family, owner, mode)) != free)
             }
             (Call::Stat | Call::Links | Call::Status | Call::Ask { .. }, None) => {
                 vec![self.clone()]
@@ -406,14 +409,19 @@ impl State {
     /// Whether somebody who wants a lock has the board anyway, and does not
     /// stand in line for it.
     fn has(&self, process: Process, file: File, (family, owner): (Family, u16)) -> bool {
-        let other = |lock: &Lock| {
-            let fcntl = |family| family != Family::Flock;
-            lock.process == process && fcntl(lock.family) != fcntl(family)
-        };
         self.claim
             .is_some_and(|claim| claim.process == process || claim.file == Some(file))
             || self.own(family, owner).is_some()
-            || self.locks.iter().any(other)
+            || self.has_other_kind(process, family)
+    }
+
+    /// Whether a process has a lock of flock(2) where this is one of fcntl(2),
+    /// or the other way round.
+    fn has_other_kind(&self, process: Process, family: Family) -> bool {
+        let flock = family == Family::Flock;
+        let other =
+            |lock: &Lock| lock.process == process && (lock.family == Family::Flock) != flock;
+        self.locks.iter().any(other)
     }
 
     /// Whether the status can show this holder.

@@ -210,6 +210,10 @@ impl<'a> Stage<'a> {
             actor.client = Some(client);
             return Err(format!("client {number} does not die: {text}"));
         };
+        // One that is killed may have been about to end by itself.
+        let last = actor.trace.records.last();
+        let exit = last.filter(|last| last.action == Action::Exit);
+        let from = exit.map_or(from, |exit| exit.begin.min(from));
         actor.trace.death = Some(Death { from, to });
         // What does nothing but finish is not worth a client.
         if let Some(script) = self.heirs.pop().filter(|script| script.len() > 1) {
