@@ -82,10 +82,16 @@ const WAITS: Wait = Wait::Yes(200);
 fn taking(random: &mut Random, wait: Wait) -> Vec<Action> {
     let family = random.pick(&[Family::Flock, Family::Flock, Family::Posix, Family::Ofd]);
     let mode = random.pick(&[Mode::Exclusive, Mode::Exclusive, Mode::Shared]);
-    vec![
+    let mut script = vec![
         Action::Open(BOARD, SLOT, How::Append),
         Action::Lock(BOARD, SLOT, family, mode, wait),
-    ]
+    ];
+    if mode == Mode::Shared && random.percent(40) {
+        // Who shares it wants it alone.
+        let mode = Mode::Exclusive;
+        script.push(Action::Lock(BOARD, SLOT, family, mode, wait));
+    }
+    script
 }
 
 /// Gives it up, in one of many ways.
