@@ -4,13 +4,18 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::beside::beside;
 use super::proc::Proc;
 use super::resolve::Resolver;
 use crate::lock::ids::{Ino, Pid, ProcessId};
 
 /// The most processes that are told.
 const MOST: usize = 16;
+
+/// How long that is waited for.
+const TIME: Duration = Duration::from_millis(100);
 
 /// What /proc/PID/fdinfo/FD says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,29 +30,39 @@ struct About {
 
 impl Resolver {
     /// The processes that have this inode of the mount with that device
-    /// (`MAJOR:MINOR`) open, the oldest first; those of other users only with
-    /// root's permission, and none before Linux 5.14.
-    ///
-    /// # Errors
-    /// When /proc cannot be listed.
-    pub fn who_has_open(&self, device: &str, ino: Ino) -> io::Result<Vec<ProcessId>> {
-        let mut found = Vec::new();
-        for pid in self.proc().pids()? {
-            if has_open(self.proc(), pid, device, ino)
-                && let Some(stat) = self.proc().stat(pid)?
-            {
-                let start = stat.start;
-                found.push(ProcessId { pid, start });
+    /// (`MAJOR:MINOR`) open, the oldest first: those of `known` that still have,
+    /// or, if none has and `search` is set, any; those of other users only with
+    /// root's permission, and none before Linux 5.14. None if it takes too long.
+    pub fn who_has_open(
+        &self,
+        device: &str,
+        ino: Ino,
+        known: Vec<ProcessId>,
+        search: bool,
+    ) -> Vec<ProcessId> {
+        let (proc, device) = (self.proc().clone(), device.to_owned());
+        let found = beside(TIME, move || {
+            let mut found = known;
+            found.retain(|process| {
+                lives(&proc, *process) && has_open(&proc, process.pid, &device, ino)
+            });
+            if found.is_empty() && search {
+                found = all(&proc, &device, ino)?;
+            }
+            Ok(found)
+        });
+        match found {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                let _: io::Error = error;
+                log::warn!("cannot look who has a board open: {error}");
+                Vec::new()
+            }
+            None => {
+                log::debug!("who has a board open takes too long to find out");
+                Vec::new()
             }
         }
-        found.sort_by_key(|process| (process.start, process.pid));
-        found.truncate(MOST);
-        Ok(found)
-    }
-
-    /// Whether a process lives and has this inode open.
-    pub fn still_has_open(&self, process: ProcessId, device: &str, ino: Ino) -> bool {
-        self.lives(process) && has_open(self.proc(), process.pid, device, ino)
     }
 
     /// Whether a process is one of `above`, or below one of them.
@@ -66,6 +81,29 @@ impl Resolver {
         }
         false
     }
+}
+
+/// Whether a process lives.
+pub(super) fn lives(proc: &Proc, process: ProcessId) -> bool {
+    matches!(
+        proc.stat(process.pid),
+        Ok(Some(stat)) if stat.start == process.start && !stat.is_dead()
+    )
+}
+
+fn all(proc: &Proc, device: &str, ino: Ino) -> io::Result<Vec<ProcessId>> {
+    let mut found = Vec::new();
+    for pid in proc.pids()? {
+        if has_open(proc, pid, device, ino)
+            && let Some(stat) = proc.stat(pid)?
+        {
+            let start = stat.start;
+            found.push(ProcessId { pid, start });
+        }
+    }
+    found.sort_by_key(|process| (process.start, process.pid));
+    found.truncate(MOST);
+    Ok(found)
 }
 
 fn has_open(proc: &Proc, pid: Pid, device: &str, ino: Ino) -> bool {

@@ -65,12 +65,8 @@ impl Resolver {
         }
     }
 
-    /// Whether a process lives.
-    pub fn lives(&self, process: ProcessId) -> bool {
-        matches!(
-            self.proc().stat(process.pid),
-            Ok(Some(stat)) if stat.start == process.start && !stat.is_dead()
-        )
+    fn lives(&self, process: ProcessId) -> bool {
+        super::open_files::lives(self.proc(), process)
     }
 }
 

@@ -97,38 +97,36 @@ impl Desk<'_> {
             return (Vec::new(), false);
         };
         let uid = claim.user.uid;
-        let mut known = claim.holder.shown().to_vec();
+        let before = claim.holder.shown().to_vec();
+        let mut known = before.clone();
         known.extend(claim.likely);
-        let mut others = Vec::new();
         let other_files = self.table.other_files(ino, FILES);
-        if other_files.len() > FILES {
-            return (Vec::new(), false);
-        }
-        for file in &other_files {
+        let mut others = Vec::new();
+        let mut plain = other_files.len() <= FILES;
+        for file in other_files.iter().take(FILES) {
             match self.resolver.opener(file) {
                 Some(process) => others.push(process),
-                None => return (Vec::new(), false),
+                None => plain = false,
             }
         }
-        let waiting = self.table.waiting_processes(ino);
-        let plain = |process: &ProcessId| {
-            self.resolver.is_of(*process, uid)
-                && !waiting.contains(&process.pid)
-                && !self.resolver.is_below(*process, &others)
-        };
         // All processes are looked at only if those that were shown before have
         // closed it.
-        known.retain(|process| self.resolver.still_has_open(*process, device, ino));
-        if known.is_empty() && self.pending.may_search(self.now.boot) {
-            known = self
-                .resolver
-                .who_has_open(device, ino)
-                .unwrap_or_else(|error| {
-                    log::warn!("cannot look who has a board open: {error}");
-                    Vec::new()
-                });
+        let search = plain && known.is_empty() && self.pending.may_search(self.now.boot);
+        known = self.resolver.who_has_open(device, ino, known, search);
+        known.retain(|process| self.resolver.is_of(*process, uid));
+        // Who surely had it has it still, whoever looks at the board meanwhile.
+        let still = |process: &&ProcessId| before.contains(process) && !others.contains(process);
+        let kept: Vec<ProcessId> = known.iter().filter(still).copied().collect();
+        if !kept.is_empty() {
+            return (kept, true);
         }
-        known.retain(plain);
+        if !plain {
+            return (Vec::new(), false);
+        }
+        let waiting = self.table.waiting_processes(ino);
+        known.retain(|process| {
+            !waiting.contains(&process.pid) && !self.resolver.is_below(*process, &others)
+        });
         // What its own side has open besides is no other's.
         let sure = others
             .iter()
