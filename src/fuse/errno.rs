@@ -60,6 +60,12 @@ pub fn of(refusal: Refusal) -> Errno {
 pub fn of_failure(failure: &Failure, what: &str) -> Errno {
     match failure {
         Failure::Refused(refusal) => of(*refusal),
+        // Reading /proc waited for a program that waits for us: it can go on now,
+        // and the kernel walks the path again.
+        Failure::System(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            log::debug!("finding out who asks to {what} takes too long");
+            Errno::ESTALE
+        }
         Failure::System(error) => {
             log::error!("cannot find out who asks to {what}: {error}");
             match error.raw_os_error() {

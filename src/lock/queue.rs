@@ -172,6 +172,13 @@ impl Table {
         }
     }
 
+    /// Whether a request is being sent back, to come again.
+    pub fn is_sent_back(&self, wait: WaitId) -> bool {
+        self.waiters
+            .get(&wait)
+            .is_some_and(|waiter| waiter.asking == Asking::SentBack)
+    }
+
     /// Who was sent back has not come again.
     pub(super) fn forget_waiter(&mut self, wait: WaitId, now: &Now) {
         if let Some(waiter) = self.take_waiter(wait) {

@@ -1,8 +1,8 @@
 //! Reads that may wait for us, in a thread of their own.
 //!
-//! readlink(2) of /proc/PID/exe and /proc/PID/fd/N takes the target's
-//! exec_update_lock (seen with Linux 6.18). execve(2) has that lock while it
-//! closes files, and closing a board's file waits for our answer to its FLUSH:
+//! Reading /proc/PID/stat, /proc/PID/exe and /proc/PID/fd/N takes a lock of the
+//! target (seen with Linux 6.18) that execve(2) has while it closes files, and
+//! closing a board's file waits for our answer to its FLUSH:
 //! were the one thread that answers to wait for the lock, nothing would go on any
 //! more, not even by SIGKILL. Also anybody can keep the lock of his own processes
 //! for as long as he likes, by a file system that does not answer. So such a read
@@ -38,7 +38,7 @@ impl Drop for Counted {
 }
 
 /// What `read` finds, if it does within `limit`. It may go on afterwards.
-pub(super) fn beside<T: Send + 'static>(
+pub fn beside<T: Send + 'static>(
     limit: Duration,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

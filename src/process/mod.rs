@@ -5,7 +5,7 @@
 //! `names`; `command` reads the string of a `sh -c`, `resolve` walks up,
 //! `written` follows the pids that callers write. `proc` alone reads files.
 
-mod beside;
+pub mod beside;
 mod command;
 mod lists;
 mod names;
@@ -25,5 +25,6 @@ mod tests;
 
 pub use lists::{BadName, Lists};
 pub use nudge::nudge;
+pub use open_files::{Files, Shown};
 pub use proc::Proc;
 pub use resolve::{Pin, Reach, Resolver};

@@ -4,18 +4,14 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::beside::beside;
 use super::proc::Proc;
 use super::resolve::Resolver;
-use crate::lock::ids::{Ino, Pid, ProcessId};
+use crate::lock::ids::{Ino, Pid, ProcessId, Uid};
+use crate::lock::locking::BoardFile;
 
 /// The most processes that are told.
 const MOST: usize = 16;
-
-/// How long that is waited for.
-const TIME: Duration = Duration::from_millis(100);
 
 /// What /proc/PID/fdinfo/FD says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,41 +24,120 @@ struct About {
     is_path: bool,
 }
 
+/// A board that file locks hold, and the open files by which it can be known
+/// who has it.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Its inode.
+    pub ino: Ino,
+    /// The device of the mount, `MAJOR:MINOR`; without it nobody is searched.
+    pub device: Option<String>,
+    /// The user whose processes may have it.
+    pub uid: Uid,
+    /// Who surely had it before.
+    pub before: Vec<ProcessId>,
+    /// Who probably had.
+    pub likely: Option<ProcessId>,
+    /// The locked files.
+    pub locked: Vec<BoardFile>,
+    /// The other open files of the board, cut off after `most` and one.
+    pub others: Vec<BoardFile>,
+    /// Of how many others it can be plain whose they are.
+    pub most: usize,
+    /// Who waits for it.
+    pub waiting: Vec<Pid>,
+    /// Who had it open when all processes were looked at last.
+    pub found: Vec<ProcessId>,
+}
+
+/// Who shows as holder of such a board.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Who surely has a locked file.
+    pub sure: Vec<ProcessId>,
+    /// Who probably has, if nobody surely does.
+    pub likely: Option<ProcessId>,
+    /// The command line of the first of them.
+    pub command: String,
+    /// Whether all processes have to be looked at to know more.
+    pub wants_search: bool,
+}
+
 impl Resolver {
-    /// The processes that have this inode of the mount with that device
-    /// (`MAJOR:MINOR`) open, the oldest first: those of `known` that still have,
-    /// or, if none has and `search` is set, any; those of other users only with
-    /// root's permission, and none before Linux 5.14. None if it takes too long.
-    pub fn who_has_open(
-        &self,
-        device: &str,
-        ino: Ino,
-        known: Vec<ProcessId>,
-        search: bool,
-    ) -> Vec<ProcessId> {
-        let (proc, device) = (self.proc().clone(), device.to_owned());
-        let found = beside(TIME, move || {
-            let mut found = known;
-            found.retain(|process| {
-                lives(&proc, *process) && has_open(&proc, process.pid, &device, ino)
-            });
-            if found.is_empty() && search {
-                found = all(&proc, &device, ino)?;
-            }
-            Ok(found)
-        });
-        match found {
-            Some(Ok(found)) => found,
-            Some(Err(error)) => {
-                let _: io::Error = error;
-                log::warn!("cannot look who has a board open: {error}");
-                Vec::new()
-            }
-            None => {
-                log::debug!("who has a board open takes too long to find out");
-                Vec::new()
+    /// All processes that have this inode of the mount with that device open,
+    /// the oldest first, and not too many. Takes long.
+    pub fn search(&self, device: &str, ino: Ino) -> Vec<ProcessId> {
+        all(self.proc(), device, ino).unwrap_or_else(|error| {
+            log::warn!("cannot look who has a board open: {error}");
+            Vec::new()
+        })
+    }
+
+    /// Finds out who has a board that file locks hold: the processes that opened
+    /// the locked files or, where one of these has ended, its heirs.
+    pub fn who_has(&self, files: Files) -> Shown {
+        let mut shown = Shown::default();
+        let mut orphaned = false;
+        for file in &files.locked {
+            match self.opener(file) {
+                Some(process) if shown.sure.contains(&process) => {}
+                Some(process) => shown.sure.push(process),
+                None => orphaned = true,
             }
         }
+        if orphaned && let Some(device) = &files.device {
+            let (heirs, sure) = self.heirs(&files, device, &mut shown.wants_search);
+            shown.likely = heirs.first().copied();
+            if sure {
+                shown.sure.extend(heirs);
+            }
+        }
+        if let Some(first) = shown.sure.first().copied().or(shown.likely) {
+            shown.command = self.command(first);
+        }
+        shown
+    }
+
+    /// The processes that have a locked file open whose opener has ended, and
+    /// whether that is sure: where others have files of the board open, to wait
+    /// for it, say, an orphan may have one of those. None that is another user's,
+    /// waits, or has such a file for all that is known. Only with root's
+    /// permission are those of other users seen, and none before Linux 5.14.
+    fn heirs(&self, files: &Files, device: &str, wants: &mut bool) -> (Vec<ProcessId>, bool) {
+        let (mut others, mut plain) = (Vec::new(), files.others.len() <= files.most);
+        for file in files.others.iter().take(files.most) {
+            match self.opener(file) {
+                Some(process) => others.push(process),
+                None => plain = false,
+            }
+        }
+        // All processes are looked at only if those that were shown before have
+        // closed it.
+        let mut known = files.before.clone();
+        known.extend(files.likely.into_iter().chain(files.found.iter().copied()));
+        known.sort_by_key(|process| (process.start, process.pid));
+        known.dedup();
+        known.retain(|process| {
+            self.lives(*process) && has_open(self.proc(), process.pid, device, files.ino)
+        });
+        *wants = plain && known.is_empty();
+        known.retain(|process| self.is_of(*process, files.uid));
+        // Who surely had it has it still, whoever looks at the board meanwhile.
+        let still =
+            |process: &&ProcessId| files.before.contains(process) && !others.contains(process);
+        let kept: Vec<ProcessId> = known.iter().filter(still).copied().collect();
+        if !kept.is_empty() {
+            return (kept, true);
+        }
+        if !plain {
+            return (Vec::new(), false);
+        }
+        known.retain(|process| {
+            !files.waiting.contains(&process.pid) && !self.is_below(*process, &others)
+        });
+        // What its own side has open besides is no other's.
+        let sure = others.iter().all(|process| self.is_below(*process, &known));
+        (known, sure)
     }
 
     /// Whether a process is one of `above`, or below one of them.

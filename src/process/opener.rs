@@ -65,7 +65,7 @@ impl Resolver {
         }
     }
 
-    fn lives(&self, process: ProcessId) -> bool {
+    pub(super) fn lives(&self, process: ProcessId) -> bool {
         super::open_files::lives(self.proc(), process)
     }
 }

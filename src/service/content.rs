@@ -1,12 +1,16 @@
 //! What is written into a board and read from it.
 
-use super::Service;
+use std::io;
+use std::sync::Arc;
+
 use super::request::{Failure, Sender};
+use super::{PROC_TIME, Service};
 use crate::lock::content::{Kept, Named};
 use crate::lock::ids::{Handle, Ino};
 use crate::lock::record::{Status, Written};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Timestamp;
+use crate::process::beside::beside;
 use crate::process::{Pin, Reach};
 use crate::report;
 
@@ -46,7 +50,11 @@ impl Service {
             return self.name(&kept, Named::Detached, Vec::new());
         };
         let found = match sender.thread {
-            Some(writer) => self.resolver.written(writer, number)?,
+            Some(writer) => {
+                let resolver = Arc::clone(&self.resolver);
+                beside(PROC_TIME, move || resolver.written(writer, number))
+                    .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?
+            }
             None => None,
         };
         match found {

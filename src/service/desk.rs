@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::locks::Pending;
 use crate::lock::Table;
@@ -9,7 +11,8 @@ use crate::lock::effect::Effect;
 use crate::lock::ids::{Ino, ProcessId, Uid};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Now;
-use crate::process::{Pin, Resolver};
+use crate::process::beside::beside;
+use crate::process::{Files, Pin, Resolver, Shown};
 use crate::report;
 use crate::watch::Watch;
 
@@ -33,13 +36,17 @@ impl UserNames {
 /// reading /proc, and the lock directory stands still meanwhile.
 const FILES: usize = 16;
 
+/// How long it is waited to know who has a locked board: everybody waits along,
+/// and it is not needed to decide who gets the board.
+const SHOW_TIME: Duration = Duration::from_millis(25);
+
 /// The table while one event is at work on it.
 pub(super) struct Desk<'a> {
     pub table: &'a mut Table,
     pub names: &'a mut UserNames,
     pub pending: &'a mut Pending,
     pub watch: &'a Watch,
-    pub resolver: &'a Resolver,
+    pub resolver: &'a Arc<Resolver>,
     /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
     pub device: Option<&'a str>,
     pub now: Now,
@@ -60,78 +67,58 @@ impl Desk<'_> {
     /// whatever that decides, or tells.
     pub fn settle_and_show(&mut self, ino: Ino) {
         self.settle(ino);
-        let files = self.table.locked_files(ino, FILES);
-        if files.is_empty() {
+        let locked = self.table.locked_files(ino, FILES);
+        let Some(claim) = self.table.claim(ino).filter(|_| !locked.is_empty()) else {
             return;
-        }
-        let mut shown: Vec<ProcessId> = Vec::new();
-        let mut orphaned = false;
-        for file in files {
-            match self.resolver.opener(&file) {
-                Some(process) if shown.contains(&process) => {}
-                Some(process) => shown.push(process),
-                None => orphaned = true,
-            }
-        }
-        let mut likely = None;
-        if orphaned {
-            let (heirs, sure) = self.heirs(ino);
-            likely = heirs.first().copied();
-            if sure {
-                shown.extend(heirs);
-            }
-        }
-        let command = match shown.first().or(likely.as_ref()) {
-            Some(process) => self.resolver.command(*process),
-            None => String::new(),
         };
-        self.table.show(ino, shown, likely, command);
+        let mut files = Files {
+            ino,
+            device: self.device.map(str::to_owned),
+            uid: claim.user.uid,
+            before: claim.holder.shown().to_vec(),
+            likely: claim.likely,
+            locked,
+            others: self.table.other_files(ino, FILES),
+            most: FILES,
+            waiting: self.table.waiting_processes(ino),
+            found: self.pending.found(ino),
+        };
+        // If that takes too long, who was shown before goes on being shown.
+        let Some(mut shown) = self.who_has(&files) else {
+            return;
+        };
+        if shown.wants_search
+            && let Some(found) = self.search(ino)
+        {
+            files.found = found;
+            shown = self.who_has(&files).unwrap_or(shown);
+        }
+        self.table
+            .show(ino, shown.sure, shown.likely, shown.command);
     }
 
-    /// The processes that have a locked file open whose opener has ended, and
-    /// whether that is sure: where others have files of the board open, to wait
-    /// for it, say, an orphan may have one of those. None that is another user's,
-    /// waits, or has such a file for all that is known.
-    fn heirs(&mut self, ino: Ino) -> (Vec<ProcessId>, bool) {
-        let (Some(device), Some(claim)) = (self.device, self.table.claim(ino)) else {
-            return (Vec::new(), false);
-        };
-        let uid = claim.user.uid;
-        let before = claim.holder.shown().to_vec();
-        let mut known = before.clone();
-        known.extend(claim.likely);
-        let other_files = self.table.other_files(ino, FILES);
-        let mut others = Vec::new();
-        let mut plain = other_files.len() <= FILES;
-        for file in other_files.iter().take(FILES) {
-            match self.resolver.opener(file) {
-                Some(process) => others.push(process),
-                None => plain = false,
-            }
-        }
-        // All processes are looked at only if those that were shown before have
-        // closed it.
-        let search = plain && known.is_empty() && self.pending.may_search(self.now.boot);
-        known = self.resolver.who_has_open(device, ino, known, search);
-        known.retain(|process| self.resolver.is_of(*process, uid));
-        // Who surely had it has it still, whoever looks at the board meanwhile.
-        let still = |process: &&ProcessId| before.contains(process) && !others.contains(process);
-        let kept: Vec<ProcessId> = known.iter().filter(still).copied().collect();
-        if !kept.is_empty() {
-            return (kept, true);
-        }
-        if !plain {
-            return (Vec::new(), false);
-        }
-        let waiting = self.table.waiting_processes(ino);
-        known.retain(|process| {
-            !waiting.contains(&process.pid) && !self.resolver.is_below(*process, &others)
-        });
-        // What its own side has open besides is no other's.
-        let sure = others
-            .iter()
-            .all(|process| self.resolver.is_below(*process, &known));
-        (known, sure)
+    fn who_has(&self, files: &Files) -> Option<Shown> {
+        let (resolver, files) = (Arc::clone(self.resolver), files.clone());
+        beside(SHOW_TIME, move || resolver.who_has(files))
+    }
+
+    /// Looks at all processes for who has a board open. What is not found at once
+    /// is there for the next who asks.
+    fn search(&mut self, ino: Ino) -> Option<Vec<ProcessId>> {
+        let device = self.device?.to_owned();
+        let keep = self.pending.begin_search(self.now.boot)?;
+        let resolver = Arc::clone(self.resolver);
+        beside(SHOW_TIME, move || {
+            let found = resolver.search(&device, ino);
+            *keep.lock() = Some((ino, found.clone()));
+            found
+        })
+    }
+
+    /// Whether a process is on its way out, as far as that can be told at once.
+    pub fn is_ending(&self, process: ProcessId) -> bool {
+        let resolver = Arc::clone(self.resolver);
+        beside(SHOW_TIME, move || resolver.is_ending(process)).unwrap_or(false)
     }
 
     pub fn settled_and_shown(&mut self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {

@@ -2,14 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Service;
 use super::desk::Desk;
 use super::request::{At, Failure, Sender};
 use crate::lock::caller::Caller;
 use crate::lock::file_lock::{LockCall, LockKind};
-use crate::lock::ids::{Handle, Ino, LockOwner, Pid, WaitId};
+use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, WaitId};
 use crate::lock::locking::{Conflict, Tried};
 use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
@@ -32,7 +35,11 @@ pub(super) struct Pending {
     walking: VecDeque<(Pid, BootTime)>,
     /// When all processes were looked at last.
     searched: Option<BootTime>,
+    found: Arc<Mutex<Found>>,
 }
+
+/// A board, and who had it open.
+pub(super) type Found = Option<(Ino, Vec<ProcessId>)>;
 
 /// So often at most all processes are looked at.
 const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
@@ -74,16 +81,23 @@ impl Pending {
         self.walking.extend(thread.map(|thread| (thread, now)));
     }
 
-    /// Whether all processes may be looked at again: that takes long, and the
-    /// lock directory stands still meanwhile.
-    pub fn may_search(&mut self, now: BootTime) -> bool {
-        let may = self
-            .searched
-            .is_none_or(|last| now.0.saturating_sub(last.0) >= BETWEEN_SEARCHES);
-        if may {
-            self.searched = Some(now);
+    /// Begins to look at all processes, which takes long, if that was not done
+    /// just before; where to keep what is found.
+    pub fn begin_search(&mut self, now: BootTime) -> Option<Arc<Mutex<Found>>> {
+        let recent = |last: BootTime| now.0.saturating_sub(last.0) < BETWEEN_SEARCHES;
+        if self.searched.is_some_and(recent) {
+            return None;
         }
-        may
+        self.searched = Some(now);
+        Some(Arc::clone(&self.found))
+    }
+
+    /// Who had this board open when all processes were looked at last.
+    pub fn found(&self, ino: Ino) -> Vec<ProcessId> {
+        match &*self.found.lock() {
+            Some((searched, found)) if *searched == ino => found.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether an open of this thread is one for which the kernel has walked
@@ -219,12 +233,19 @@ impl Service {
     /// A signal has come to the caller of a request: it waits no more. Nothing
     /// for one that does not wait.
     pub fn interrupted(&self, wait: WaitId) {
-        let sender = match self.state.lock().pending.answers.get(&wait) {
-            Some((sender, _)) => *sender,
-            None => return,
+        let (sender, comes_again) = {
+            let state = self.state.lock();
+            match state.pending.answers.get(&wait) {
+                Some((sender, _)) => (*sender, state.table.is_sent_back(wait)),
+                None => return,
+            }
         };
-        // While it still waits for the answer, and can be read.
-        let caller = self.caller(sender, Reach::Scripts);
+        // While it still waits for the answer, and can be read. Who comes again
+        // is no loser to be remembered.
+        let caller = match comes_again {
+            true => Err(io::ErrorKind::NotFound.into()),
+            false => self.caller(sender, Reach::Scripts),
+        };
         self.act(|desk| {
             desk.table.leave(wait, Refusal::Interrupted, &desk.now);
             if let Some(ino) = desk.table.take_defeat()
@@ -314,7 +335,7 @@ impl Service {
             // waits to learn what becomes of its board waits for that.
             if let Some(ino) = desk.table.decides_opens(handle)
                 && let Some(holder) = desk.table.holder(ino)
-                && desk.resolver.is_ending(holder)
+                && desk.is_ending(holder)
             {
                 desk.table.ending(ino);
             }

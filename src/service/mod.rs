@@ -8,7 +8,8 @@ mod locks;
 pub mod request;
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -22,6 +23,7 @@ use crate::lock::open::OpenMode;
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
+use crate::process::beside::beside;
 use crate::process::{Pin, Reach, Resolver};
 use crate::watch::Watch;
 
@@ -31,11 +33,14 @@ use locks::Pending;
 pub use locks::{Answer, Tell};
 pub use request::{At, Failure, Listing, Sender, user};
 
+/// How long reading /proc may take where it may wait for us.
+const PROC_TIME: Duration = Duration::from_millis(200);
+
 /// The lock directory, to those who serve it.
 #[derive(Debug)]
 pub struct Service {
     state: Mutex<State>,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     watch: Watch,
     device: OnceLock<String>,
 }
@@ -56,7 +61,7 @@ impl Service {
                 names: UserNames::default(),
                 pending: Pending::default(),
             }),
-            resolver,
+            resolver: Arc::new(resolver),
             watch,
             device: OnceLock::new(),
         }
@@ -160,7 +165,14 @@ impl Service {
     }
 
     fn caller(&self, sender: Sender, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
-        self.resolver.caller(sender.thread, sender.user, reach)
+        let Sender { thread, user } = sender;
+        // Nobody can come to have a board open while we look.
+        if !self.state.lock().table.others_have_open(thread) {
+            return self.resolver.caller(thread, user, reach);
+        }
+        let resolver = Arc::clone(&self.resolver);
+        beside(PROC_TIME, move || resolver.caller(thread, user, reach))
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// How far up a caller's ancestors matter for a name in `dir`: in a claimed
