@@ -22,7 +22,7 @@ pub fn effect(effect: &Effect, names: &mut UserNames) {
             place,
         } => {
             let asks = asking(caller, names);
-            log::debug!("{}: waited for by {asks}, place {place}", board(path));
+            log::info!("{}: waited for by {asks}, place {place}", board(path));
         }
         Effect::Acquired(held) => log::info!(
             "{}: acquired by {}, via {}, token {}",

@@ -69,7 +69,7 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// The most waiters that are named.
-const WAITERS_SHOWN: usize = 100;
+const WAITERS_SHOWN: usize = 1000;
 
 /// What is told of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,7 +38,7 @@ const FILES: usize = 16;
 
 /// How long it is waited to know who has a locked board: everybody waits along,
 /// and it is not needed to decide who gets the board.
-const SHOW_TIME: Duration = Duration::from_millis(25);
+const SHOW_TIME: Duration = Duration::from_millis(200);
 
 /// The table while one event is at work on it.
 pub(super) struct Desk<'a> {
