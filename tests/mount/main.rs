@@ -12,6 +12,7 @@ mod callers;
 mod client;
 mod death;
 mod directories;
+mod execs;
 mod harness;
 mod holders;
 mod lab;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
         callers::tests(),
         death::tests(),
         directories::tests(),
+        execs::tests(),
         harness::tests(),
         holders::tests(),
         leaving::tests(),

@@ -54,12 +54,13 @@ pub fn becomes_held_by(lab: &Lab, board: &str, pid: u32) {
     });
 }
 
-/// What /proc tells of a living process: its state and its parent.
+/// What /proc tells of a living process: its state and its parent. Not its stat,
+/// which is not to be had of one that is in execve(2).
 pub fn stat(pid: u32) -> Option<(char, u32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.next()?.parse().ok()?))
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = |key| status.lines().find_map(|line| line.strip_prefix(key));
+    let state = value("State:")?.trim_start().chars().next()?;
+    Some((state, value("PPid:")?.trim().parse().ok()?))
 }
 
 /// The children of a process.
