@@ -22,6 +22,9 @@ use crate::printable::{escape, printable, unprintable};
 
 /// Records that wait for a slow reader.
 const QUEUE: usize = 4096;
+/// How long the writer rests once it has written: whoever logs more meanwhile
+/// need not wake it up, which costs more than all else about a lock.
+const REST: Duration = Duration::from_millis(2);
 /// How long an exit may wait for one.
 const FLUSH: Duration = Duration::from_secs(1);
 /// The environment variable that says what to log.
@@ -252,6 +255,10 @@ fn write_out(items: &Receiver<Item>, dropped: &AtomicU64, mut out: impl Write) {
                 }
             }
             next = items.try_recv().ok();
+            if next.is_none() {
+                std::thread::sleep(REST);
+                next = items.try_recv().ok();
+            }
         }
         tell_dropped(dropped, &mut out);
     }

@@ -81,6 +81,9 @@ pub struct Claim {
     pub note: Option<Vec<u8>>,
     /// Whether what was written last named who holds; else it is a note.
     pub named: bool,
+    /// Of a board that file locks hold: a process that probably has one of the
+    /// locked files. It is told of, and decides nothing.
+    pub likely: Option<ProcessId>,
     /// Whether its holder is about to end: whether it stays is not decided.
     pub ending: bool,
     /// Who made the last file lock, for the log, where file locks hold it.

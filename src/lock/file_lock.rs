@@ -74,6 +74,12 @@ pub struct LockCall {
 }
 
 impl LockCall {
+    /// Whether this is the same call, made anew.
+    pub fn is_again(&self, other: &LockCall) -> bool {
+        let what = |call: &LockCall| (call.handle, call.class, call.owner, call.range, call.pid);
+        what(self) == what(other)
+    }
+
     /// Whose the lock will be.
     pub fn key(&self) -> Key {
         match self.class {

@@ -1,5 +1,7 @@
 //! flock(2) and fcntl(2) on boards (semantics.md, "File locks").
 
+use std::collections::HashSet;
+
 use super::caller::{Caller, Chain};
 use super::claim::{Claim, Holder, Refused};
 use super::effect::{Effect, End, Held};
@@ -78,6 +80,7 @@ impl Table {
         {
             return Ok(Tried::Waits);
         }
+        self.keeps_no_more(ino, |kept| kept.key() == call.key());
         let node = self.node(ino)?;
         let after = node.lock_after(call, kind, now.boot);
         if after.len() > RANGES_MAX {
@@ -162,6 +165,7 @@ impl Table {
     /// `Gone` for an open file that is none.
     pub fn unlock(&mut self, now: &Now, call: &LockCall) -> Result<(), Refusal> {
         let ino = self.opened(call.handle).ok_or(Refusal::Gone)?;
+        self.keeps_no_more(ino, |kept| kept.key() == call.key());
         let node = self.node(ino)?;
         let Some(lock) = node.lock_of(call.key()) else {
             return Ok(());
@@ -227,6 +231,7 @@ impl Table {
     /// that board are gone (fcntl(2), "Advisory record locking").
     pub fn flush(&mut self, now: &Now, handle: Handle, owner: LockOwner) {
         if let Some(ino) = self.opened(handle) {
+            self.keeps_no_more(ino, |kept| kept.key() == Key::Owner(owner));
             self.drop_lock(ino, Key::Owner(owner), now);
         }
     }
@@ -250,8 +255,9 @@ impl Table {
         self.claim(ino).is_some_and(Claim::is_by_locks)
     }
 
-    /// The open files by which a board is held that no claim holds.
-    pub fn locked_files(&self, ino: Ino) -> Vec<BoardFile> {
+    /// The open files by which a board is held that no claim holds, at most
+    /// `most`.
+    pub fn locked_files(&self, ino: Ino, most: usize) -> Vec<BoardFile> {
         let Some(node) = self.nodes.get(&ino) else {
             return Vec::new();
         };
@@ -261,19 +267,21 @@ impl Table {
         let files = node.locks.iter();
         files
             .filter_map(|lock| self.file(lock.handle, lock.pid))
+            .take(most)
             .collect()
     }
 
-    /// The open files of a board that have no lock: whoever has one of them open
-    /// need not have a locked one.
-    pub fn other_files(&self, ino: Ino) -> Vec<BoardFile> {
+    /// The open files of a board that have no lock, at most `most` and one more:
+    /// whoever has one of them open need not have a locked one.
+    pub fn other_files(&self, ino: Ino, most: usize) -> Vec<BoardFile> {
         let Some(node) = self.nodes.get(&ino) else {
             return Vec::new();
         };
-        let locked = |handle: &Handle| node.locks.iter().any(|lock| lock.handle == *handle);
-        let others = node.opens.iter().filter(|handle| !locked(handle));
+        let locked: HashSet<Handle> = node.locks.iter().map(|lock| lock.handle).collect();
+        let others = node.opens.iter().filter(|handle| !locked.contains(handle));
         others
             .filter_map(|handle| self.file(*handle, None))
+            .take(most.saturating_add(1))
             .collect()
     }
 
@@ -296,14 +304,22 @@ impl Table {
             .collect()
     }
 
-    /// These processes show as the holders of a board that file locks hold, the
-    /// first of them with this command line. It decides who may touch, write
-    /// and unlink, never how long it lasts.
-    pub fn show(&mut self, ino: Ino, shown: Vec<ProcessId>, command: String) {
+    /// These processes show as the holders of a board that file locks hold, which
+    /// decides who may touch, write and unlink, never how long it lasts; if none
+    /// surely has a locked file, one that probably does is only told of. With the
+    /// command line of that which is shown first.
+    pub fn show(
+        &mut self,
+        ino: Ino,
+        shown: Vec<ProcessId>,
+        likely: Option<ProcessId>,
+        command: String,
+    ) {
         if let Some(claim) = self.claim_mut(ino)
             && claim.is_by_locks()
         {
             claim.holder = Holder::Files(shown);
+            claim.likely = likely;
             claim.command = command;
         }
     }
@@ -352,6 +368,7 @@ impl Table {
             atime: None,
             note: None,
             named: false,
+            likely: None,
             ending: false,
             locker,
             refused: Refused::default(),

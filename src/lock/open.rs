@@ -269,6 +269,7 @@ impl Table {
         if let Some(node) = self.nodes.get_mut(&open.ino) {
             node.opens.retain(|other| *other != handle);
         }
+        self.keeps_no_more(open.ino, |kept| kept.handle == handle);
         // OFD locks go by no other way: nothing tells them from POSIX locks,
         // which are gone by now.
         self.drop_locks(open.ino, now, |lock| lock.handle == handle);

@@ -25,9 +25,9 @@ const CHAIN: usize = 64;
 /// A lock that waits.
 #[derive(Clone, Debug)]
 pub(super) struct Waiter {
-    ino: Ino,
-    call: LockCall,
-    kind: LockKind,
+    pub(super) ino: Ino,
+    pub(super) call: LockCall,
+    pub(super) kind: LockKind,
     caller: Caller,
     since: Now,
     /// Grows with each that comes.
@@ -45,7 +45,8 @@ pub(super) enum Asking {
     Waits,
     /// Its thread is being made to ask anew.
     SentBack,
-    /// It was answered and is to come back; its place is kept until then.
+    /// It was answered and is to come back; until then its place is kept, and
+    /// what it gets meanwhile.
     Away(BootTime),
 }
 
@@ -212,8 +213,10 @@ impl Table {
             {
                 self.take_back(ino, waiter.call.user);
             }
-            // Answered first: who has the board next may be told at once.
-            self.answer(wait, Ok(None));
+            match waiter.asking {
+                Asking::Away(until) => self.keep_for(wait, until, &waiter),
+                _ => self.answer(wait, Ok(None)),
+            }
             self.give(ino, &waiter.call, after, now);
         }
         self.decide_opens(ino, now);
@@ -226,9 +229,6 @@ impl Table {
         let head = *node.queue.first()?;
         let fits = |wait: WaitId| {
             let waiter = self.waiters.get(&wait)?;
-            if let Asking::Away(_) = waiter.asking {
-                return None;
-            }
             let after = node.lock_after(&waiter.call, waiter.kind, now.boot);
             node.has_room_for(&waiter.call, &after)
                 .then_some((wait, Ok(after)))
@@ -257,9 +257,6 @@ impl Table {
             }
             None if node.names.is_empty() => {
                 let waiter = self.waiters.get(&head)?;
-                if let Asking::Away(_) = waiter.asking {
-                    return None;
-                }
                 let (user, caller) = (waiter.call.user, waiter.caller.clone());
                 match self.may_take_back(ino, user, Some(&caller)) {
                     Ok(false) => None,
@@ -353,10 +350,7 @@ impl Table {
 impl Waiter {
     /// Whether this call is the one that was sent back, made anew.
     pub(super) fn was_sent_back_with(&self, call: &LockCall, kind: LockKind) -> bool {
-        let same = |old: &LockCall| (old.handle, old.class, old.owner, old.range, old.pid);
-        matches!(self.asking, Asking::Away(_))
-            && self.kind == kind
-            && same(&self.call) == same(call)
+        matches!(self.asking, Asking::Away(_)) && self.kind == kind && self.call.is_again(call)
     }
 
     fn told(&self) -> Waiting {

@@ -2,14 +2,64 @@
 //! again: their place in the queue is kept (`crate::fuse::timeout`).
 
 use super::effect::Effect;
-use super::file_lock::{LockCall, LockKind};
+use super::file_lock::{FileLock, LockCall, LockKind};
 use super::ids::{Ino, WaitId};
-use super::queue::{Asking, Patience};
+use super::queue::{Asking, Patience, Waiter};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{BootTime, Now};
 
+/// A lock that was granted to one who had been sent back.
+#[derive(Debug)]
+pub(super) struct Kept {
+    ino: Ino,
+    call: LockCall,
+    kind: LockKind,
+    /// What the owner had before.
+    before: Option<FileLock>,
+}
+
 impl Table {
+    /// Keeps what is granted to one who was sent back, until he asks again.
+    pub(super) fn keep_for(&mut self, wait: WaitId, until: BootTime, waiter: &Waiter) {
+        let Waiter {
+            ino, call, kind, ..
+        } = *waiter;
+        let node = self.nodes.get(&ino);
+        let before = node.and_then(|node| node.lock_of(call.key()).cloned());
+        self.recall.insert((until, wait));
+        self.kept.insert(
+            wait,
+            Kept {
+                ino,
+                call,
+                kind,
+                before,
+            },
+        );
+    }
+
+    /// What an owner does now it does knowing what it has.
+    pub(super) fn keeps_no_more(&mut self, ino: Ino, of: impl Fn(&LockCall) -> bool) {
+        self.kept
+            .retain(|_, kept| kept.ino != ino || !of(&kept.call));
+    }
+
+    /// Who was sent back does not ask again: he waits no more, and knows of no
+    /// lock.
+    fn take_from_absent(&mut self, wait: WaitId, now: &Now) {
+        let Some(kept) = self.kept.remove(&wait) else {
+            return;
+        };
+        match kept.before {
+            Some(lock) => {
+                self.put_lock(kept.ino, lock);
+                self.settle_board(kept.ino, now);
+            }
+            None => self.drop_lock(kept.ino, kept.call.key(), now),
+        }
+    }
+
     /// How long the kernel lets a request wait; none: as long as it takes. Holds
     /// for those that come from now on.
     pub fn set_patience(&mut self, patience: Option<Patience>) {
@@ -40,6 +90,7 @@ impl Table {
         {
             self.recall.remove(&(due, wait));
             let Some(waiter) = self.waiters.get_mut(&wait) else {
+                self.take_from_absent(wait, now);
                 continue;
             };
             match waiter.asking {
@@ -64,7 +115,20 @@ impl Table {
         wait: WaitId,
         now: &Now,
     ) -> bool {
-        let Some(node) = self.nodes.get_mut(&ino).filter(|_| self.patience.is_some()) else {
+        if self.patience.is_none() {
+            return false;
+        }
+        // Its turn has come meanwhile: it has the lock, and will be told so.
+        let kept = self
+            .kept
+            .iter()
+            .find(|(_, kept)| kept.call.is_again(call) && kept.kind == kind);
+        if let Some(old) = kept.map(|(wait, _)| *wait) {
+            self.kept.remove(&old);
+            self.recall.retain(|(_, other)| *other != old);
+            return false;
+        }
+        let Some(node) = self.nodes.get_mut(&ino) else {
             return false;
         };
         let is_it = |other: &&mut WaitId| {

@@ -69,7 +69,7 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// The most waiters that are named.
-const WAITERS_SHOWN: usize = 1000;
+const WAITERS_SHOWN: usize = 100;
 
 /// What is told of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +157,8 @@ impl Table {
             Holder::Detached | Holder::Gone => State::Detached,
         };
         status.user = Some(claim.user);
-        status.pid = claim.holder.shown().first().map(|process| process.pid);
+        let shown = claim.holder.shown().first().copied().or(claim.likely);
+        status.pid = shown.map(|process| process.pid);
         status.command.clone_from(&claim.command);
         status.via.clone_from(&claim.via.0);
         status.since = Some(claim.since.wall);

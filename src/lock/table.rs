@@ -13,6 +13,7 @@ use super::open::Open;
 use super::options::Options;
 use super::parked::Opening;
 use super::queue::{Patience, Waiter};
+use super::recall::Kept;
 use super::refusal::Refusal;
 use super::time::{BootTime, Now, Timestamp};
 
@@ -42,6 +43,8 @@ pub struct Table {
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
+    /// The locks that were granted to those who were sent back.
+    pub(super) kept: HashMap<WaitId, Kept>,
     /// The opens that wait, and until when.
     pub(super) openings: HashMap<WaitId, Opening>,
     pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
@@ -76,6 +79,7 @@ impl Table {
             waiters: HashMap::new(),
             patience: None,
             recall: BTreeSet::new(),
+            kept: HashMap::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),
             effects: Vec::new(),
@@ -110,6 +114,7 @@ impl Table {
             + self.waiters.len()
             + self.openings.len()
             + self.recall.len()
+            + self.kept.len()
             + self.open_until.len()
     }
 

@@ -5,6 +5,7 @@
 //! `names`; `command` reads the string of a `sh -c`, `resolve` walks up,
 //! `written` follows the pids that callers write. `proc` alone reads files.
 
+mod beside;
 mod command;
 mod lists;
 mod names;

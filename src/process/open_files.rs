@@ -4,7 +4,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::beside::beside;
 use super::proc::Proc;
 use super::resolve::Resolver;
 use crate::lock::ids::{Ino, Pid, ProcessId};
@@ -12,39 +14,55 @@ use crate::lock::ids::{Ino, Pid, ProcessId};
 /// The most processes that are told.
 const MOST: usize = 16;
 
+/// How long that is waited for.
+const TIME: Duration = Duration::from_millis(100);
+
 /// What /proc/PID/fdinfo/FD says.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct About {
     mount: Option<u32>,
     /// Since Linux 5.14.
     ino: Option<u64>,
+    /// Opened with O_PATH: such a file is none to read, to lock or to hold by,
+    /// and nobody asks the daemon for it.
+    is_path: bool,
 }
 
 impl Resolver {
     /// The processes that have this inode of the mount with that device
-    /// (`MAJOR:MINOR`) open, the oldest first; those of other users only with
-    /// root's permission, and none before Linux 5.14.
-    ///
-    /// # Errors
-    /// When /proc cannot be listed.
-    pub fn who_has_open(&self, device: &str, ino: Ino) -> io::Result<Vec<ProcessId>> {
-        let mut found = Vec::new();
-        for pid in self.proc().pids()? {
-            if has_open(self.proc(), pid, device, ino)
-                && let Some(stat) = self.proc().stat(pid)?
-            {
-                let start = stat.start;
-                found.push(ProcessId { pid, start });
+    /// (`MAJOR:MINOR`) open, the oldest first: those of `known` that still have,
+    /// or, if none has and `search` is set, any; those of other users only with
+    /// root's permission, and none before Linux 5.14. None if it takes too long.
+    pub fn who_has_open(
+        &self,
+        device: &str,
+        ino: Ino,
+        known: Vec<ProcessId>,
+        search: bool,
+    ) -> Vec<ProcessId> {
+        let (proc, device) = (self.proc().clone(), device.to_owned());
+        let found = beside(TIME, move || {
+            let mut found = known;
+            found.retain(|process| {
+                lives(&proc, *process) && has_open(&proc, process.pid, &device, ino)
+            });
+            if found.is_empty() && search {
+                found = all(&proc, &device, ino)?;
+            }
+            Ok(found)
+        });
+        match found {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                let _: io::Error = error;
+                log::warn!("cannot look who has a board open: {error}");
+                Vec::new()
+            }
+            None => {
+                log::debug!("who has a board open takes too long to find out");
+                Vec::new()
             }
         }
-        found.sort_by_key(|process| (process.start, process.pid));
-        found.truncate(MOST);
-        Ok(found)
-    }
-
-    /// Whether a process lives and has this inode open.
-    pub fn still_has_open(&self, process: ProcessId, device: &str, ino: Ino) -> bool {
-        self.lives(process) && has_open(self.proc(), process.pid, device, ino)
     }
 
     /// Whether a process is one of `above`, or below one of them.
@@ -65,10 +83,34 @@ impl Resolver {
     }
 }
 
+/// Whether a process lives.
+pub(super) fn lives(proc: &Proc, process: ProcessId) -> bool {
+    matches!(
+        proc.stat(process.pid),
+        Ok(Some(stat)) if stat.start == process.start && !stat.is_dead()
+    )
+}
+
+fn all(proc: &Proc, device: &str, ino: Ino) -> io::Result<Vec<ProcessId>> {
+    let mut found = Vec::new();
+    for pid in proc.pids()? {
+        if has_open(proc, pid, device, ino)
+            && let Some(stat) = proc.stat(pid)?
+        {
+            let start = stat.start;
+            found.push(ProcessId { pid, start });
+        }
+    }
+    found.sort_by_key(|process| (process.start, process.pid));
+    found.truncate(MOST);
+    Ok(found)
+}
+
 fn has_open(proc: &Proc, pid: Pid, device: &str, ino: Ino) -> bool {
     proc.open_paths(pid).into_iter().any(|fd| {
         let about = about(&proc.fdinfo(pid, fd).unwrap_or_default());
         about.ino == Some(ino.0)
+            && !about.is_path
             && about
                 .mount
                 .is_some_and(|mount| device_of(&proc.mounts(pid), mount).as_deref() == Some(device))
@@ -81,6 +123,10 @@ fn about(text: &str) -> About {
         match line.split_once(':') {
             Some(("mnt_id", value)) => about.mount = value.trim().parse().ok(),
             Some(("ino", value)) => about.ino = value.trim().parse().ok(),
+            Some(("flags", value)) => {
+                let flags = i32::from_str_radix(value.trim(), 8).unwrap_or_default();
+                about.is_path = flags & libc::O_PATH != 0;
+            }
             _ => {}
         }
     }
@@ -127,8 +173,14 @@ mod tests {
     #[test]
     fn fdinfo_is_read() {
         let text = "pos:\t0\nflags:\t0100000\nmnt_id:\t91\nino:\t42\nlock:\t1: mnt_id: 7\n";
-        let (mount, ino) = (Some(91), Some(42));
-        assert_eq!(about(text), About { mount, ino });
+        let expected = About {
+            mount: Some(91),
+            ino: Some(42),
+            is_path: false,
+        };
+        assert_eq!(about(text), expected);
+        let path = "pos:\t0\nflags:\t012000000\nmnt_id:\t91\nino:\t42\n";
+        assert!(about(path).is_path);
         // Before Linux 5.14.
         let old = about("pos:\t0\nflags:\t0100000\nmnt_id:\t91\n");
         assert_eq!((old.mount, old.ino), (Some(91), None));

@@ -2,7 +2,7 @@
 //! open made the locked file, while it lives (semantics.md, "Words").
 
 use super::resolve::Resolver;
-use crate::lock::ids::{Pid, ProcessId, StartTime};
+use crate::lock::ids::{Pid, ProcessId, StartTime, Uid};
 use crate::lock::locking::BoardFile;
 use crate::lock::time::BootTime;
 
@@ -20,7 +20,20 @@ impl Resolver {
         let same = |start| started_at(start) <= file.opened;
         let thread_start = self.proc().stat(thread).ok()??.start;
         let start = stat.start;
-        (same(start) && same(thread_start) && !stat.is_zombie()).then_some(ProcessId { pid, start })
+        (same(start) && same(thread_start) && !stat.is_dead()).then_some(ProcessId { pid, start })
+    }
+
+    /// The process of a thread that waits for its answer.
+    pub fn process_of(&self, thread: Pid) -> Option<Pid> {
+        Some(self.proc().status(thread).ok()??.tgid)
+    }
+
+    /// Whether a process runs as this user.
+    pub fn is_of(&self, process: ProcessId, uid: Uid) -> bool {
+        matches!(
+            self.proc().status(process.pid),
+            Ok(Some(status)) if status.user.uid == uid
+        )
     }
 
     /// When the process that has this pid now started.
@@ -52,12 +65,8 @@ impl Resolver {
         }
     }
 
-    /// Whether a process lives.
-    pub fn lives(&self, process: ProcessId) -> bool {
-        matches!(
-            self.proc().stat(process.pid),
-            Ok(Some(stat)) if stat.start == process.start && !stat.is_zombie()
-        )
+    fn lives(&self, process: ProcessId) -> bool {
+        super::open_files::lives(self.proc(), process)
     }
 }
 

@@ -5,11 +5,13 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::beside::beside;
 use crate::lock::ids::{Gid, Pid, StartTime, Uid, User};
 
 /// A file of /proc is read no further.
@@ -19,8 +21,11 @@ const LIMIT: u64 = 128 << 10;
 /// with our memory.
 const WORDS: usize = 4096;
 
+/// How long an exe is waited for.
+const EXE_TIME: Duration = Duration::from_millis(20);
+
 /// Where processes are read from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proc {
     root: PathBuf,
     /// Whether the processes of `root` are this kernel's.
@@ -36,12 +41,19 @@ pub(super) struct Stat {
     pub ppid: Option<Pid>,
     pub session: u32,
     pub flags: u32,
+    /// How many threads it has, its dead leader among them.
+    pub threads: u32,
     pub start: StartTime,
 }
 
 impl Stat {
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether no thread of it is left: a process goes on without its leader.
+    pub fn is_dead(&self) -> bool {
+        self.is_zombie() && self.threads <= 1
     }
 }
 
@@ -105,7 +117,18 @@ impl Proc {
             .collect())
     }
 
-    /// The path of its program; none where that is not for us to see.
+    /// The same of any process, which may be in the middle of execve(2); none
+    /// where it is for too long.
+    pub(super) fn exe_beside(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
+        if !self.real {
+            return self.exe(pid);
+        }
+        let proc = self.clone();
+        beside(EXE_TIME, move || proc.exe(pid)).unwrap_or(Ok(None))
+    }
+
+    /// The path of its program; none where that is not for us to see. Of a
+    /// process that waits for our answer: it is in no other call.
     pub(super) fn exe(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
         match std::fs::read_link(self.root.join(format!("{pid}/exe"))) {
             Ok(path) => {
@@ -205,6 +228,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         ppid: Pid::new(field(4)?.parse().ok()?),
         session: field(6)?.parse().ok()?,
         flags: field(9)?.parse().ok()?,
+        threads: field(20)?.parse().ok()?,
         start: StartTime(field(22)?.parse().ok()?),
     })
 }

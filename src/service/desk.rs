@@ -29,6 +29,10 @@ impl UserNames {
     }
 }
 
+/// How many open files of a board are looked at for who has them: each costs
+/// reading /proc, and the lock directory stands still meanwhile.
+const FILES: usize = 16;
+
 /// The table while one event is at work on it.
 pub(super) struct Desk<'a> {
     pub table: &'a mut Table,
@@ -56,7 +60,7 @@ impl Desk<'_> {
     /// whatever that decides, or tells.
     pub fn settle_and_show(&mut self, ino: Ino) {
         self.settle(ino);
-        let files = self.table.locked_files(ino);
+        let files = self.table.locked_files(ino, FILES);
         if files.is_empty() {
             return;
         }
@@ -69,57 +73,65 @@ impl Desk<'_> {
                 None => orphaned = true,
             }
         }
+        let mut likely = None;
         if orphaned {
-            for process in self.heirs(ino) {
-                if !shown.contains(&process) {
-                    shown.push(process);
-                }
+            let (heirs, sure) = self.heirs(ino);
+            likely = heirs.first().copied();
+            if sure {
+                shown.extend(heirs);
             }
         }
-        let command = match shown.first() {
+        let command = match shown.first().or(likely.as_ref()) {
             Some(process) => self.resolver.command(*process),
             None => String::new(),
         };
-        self.table.show(ino, shown, command);
+        self.table.show(ino, shown, likely, command);
     }
 
-    /// The processes that have a locked file open whose opener has ended. None
-    /// where it is not plain that it is this file: who may only wait for the
-    /// board must not pass for one who has it.
-    fn heirs(&mut self, ino: Ino) -> Vec<ProcessId> {
-        let Some(device) = self.device else {
-            return Vec::new();
+    /// The processes that have a locked file open whose opener has ended, and
+    /// whether that is sure: where others have files of the board open, to wait
+    /// for it, say, an orphan may have one of those. None that is another user's,
+    /// waits, or has such a file for all that is known.
+    fn heirs(&mut self, ino: Ino) -> (Vec<ProcessId>, bool) {
+        let (Some(device), Some(claim)) = (self.device, self.table.claim(ino)) else {
+            return (Vec::new(), false);
         };
+        let uid = claim.user.uid;
+        let before = claim.holder.shown().to_vec();
+        let mut known = before.clone();
+        known.extend(claim.likely);
+        let other_files = self.table.other_files(ino, FILES);
         let mut others = Vec::new();
-        for file in self.table.other_files(ino) {
-            match self.resolver.opener(&file) {
+        let mut plain = other_files.len() <= FILES;
+        for file in other_files.iter().take(FILES) {
+            match self.resolver.opener(file) {
                 Some(process) => others.push(process),
-                None => return Vec::new(),
+                None => plain = false,
             }
         }
-        let waiting = self.table.waiting_processes(ino);
-        let plain = |process: &ProcessId| {
-            !waiting.contains(&process.pid) && !self.resolver.is_below(*process, &others)
-        };
         // All processes are looked at only if those that were shown before have
         // closed it.
-        let mut known: Vec<ProcessId> = self
-            .table
-            .claim(ino)
-            .map(|claim| claim.holder.shown().to_vec())
-            .unwrap_or_default();
-        known.retain(|process| self.resolver.still_has_open(*process, device, ino));
-        if known.is_empty() && self.pending.may_search(self.now.boot) {
-            known = self
-                .resolver
-                .who_has_open(device, ino)
-                .unwrap_or_else(|error| {
-                    log::warn!("cannot look who has a board open: {error}");
-                    Vec::new()
-                });
+        let search = plain && known.is_empty() && self.pending.may_search(self.now.boot);
+        known = self.resolver.who_has_open(device, ino, known, search);
+        known.retain(|process| self.resolver.is_of(*process, uid));
+        // Who surely had it has it still, whoever looks at the board meanwhile.
+        let still = |process: &&ProcessId| before.contains(process) && !others.contains(process);
+        let kept: Vec<ProcessId> = known.iter().filter(still).copied().collect();
+        if !kept.is_empty() {
+            return (kept, true);
         }
-        known.retain(plain);
-        known
+        if !plain {
+            return (Vec::new(), false);
+        }
+        let waiting = self.table.waiting_processes(ino);
+        known.retain(|process| {
+            !waiting.contains(&process.pid) && !self.resolver.is_below(*process, &others)
+        });
+        // What its own side has open besides is no other's.
+        let sure = others
+            .iter()
+            .all(|process| self.resolver.is_below(*process, &known));
+        (known, sure)
     }
 
     pub fn settled_and_shown(&mut self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {

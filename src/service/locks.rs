@@ -190,6 +190,10 @@ impl Service {
         mut call: LockCall,
         kind: LockKind,
     ) -> Result<Option<Conflict>, Failure> {
+        // The kernel does not say whose process asks.
+        call.pid = call
+            .pid
+            .or_else(|| self.resolver.process_of(sender.thread?));
         let found = self.act(|desk| {
             if let Some(pid) = call.pid
                 && desk.table.may_be_own(&call)

@@ -19,7 +19,7 @@ const SHELL: &str =
 
 /// The same with expressions and statements of python; tells `ok` or the errno.
 const PYTHON: &str = r"
-import ctypes, errno, fcntl, os, socket, stat, subprocess, sys, time
+import ctypes, errno, fcntl, os, select, signal, socket, stat, struct, subprocess, sys, threading, time
 
 errno.errorcode[errno.EOPNOTSUPP] = 'EOPNOTSUPP'  # the same as ENOTSUP
 libc = ctypes.CDLL(None, use_errno=True)
@@ -123,7 +123,19 @@ impl Client {
     /// Lets it do something, to its end.
     #[track_caller]
     pub fn run(&mut self, command: &str) -> Reply {
+        self.begin(command);
+        self.reply()
+    }
+
+    /// Lets it do something that may take until others have done something.
+    #[track_caller]
+    pub fn begin(&mut self, command: &str) {
         self.running.say(command);
+    }
+
+    /// How what it has begun went, once it is done.
+    #[track_caller]
+    pub fn reply(&mut self) -> Reply {
         let mut said: Vec<String> = Vec::new();
         loop {
             let line = self.running.line();
@@ -142,7 +154,14 @@ impl Client {
     /// The same where it must succeed; what it printed.
     #[track_caller]
     pub fn ok(&mut self, command: &str) -> String {
-        let reply = self.run(command);
+        self.begin(command);
+        self.done(command)
+    }
+
+    /// Waits until what it has begun has succeeded; what it printed.
+    #[track_caller]
+    pub fn done(&mut self, command: &str) -> String {
+        let reply = self.reply();
         let fine = match self.kind {
             Kind::Shell => "0",
             Kind::Python => "ok",

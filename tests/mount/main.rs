@@ -13,7 +13,9 @@ mod client;
 mod death;
 mod directories;
 mod harness;
+mod holders;
 mod lab;
+mod leaving;
 mod lockers;
 mod locks;
 mod metadata;
@@ -24,8 +26,11 @@ mod namespaces;
 mod nudge;
 mod open;
 mod options;
+mod parked;
 mod patience;
+mod polling;
 mod process;
+mod queue;
 mod races;
 mod release;
 mod sessions;
@@ -35,6 +40,7 @@ mod smoke;
 mod tbot;
 mod times;
 mod users;
+mod waiting;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -56,6 +62,8 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         harness::tests(),
+        holders::tests(),
+        leaving::tests(),
         lockers::tests(),
         locks::tests(),
         metadata::tests(),
@@ -66,7 +74,10 @@ fn main() -> std::process::ExitCode {
         nudge::tests(),
         open::tests(),
         options::tests(),
+        parked::tests(),
         patience::tests(),
+        polling::tests(),
+        queue::tests(),
         races::tests(),
         release::tests(),
         sessions::tests(),

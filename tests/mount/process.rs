@@ -241,6 +241,11 @@ impl Running {
         assert_eq!(heard, line, "stderr: {}", self.stderr.text());
     }
 
+    /// How many lines it has put out by now.
+    pub fn said(&self) -> usize {
+        self.stdout.all().len()
+    }
+
     /// What it has said on stderr.
     pub fn stderr(&self) -> String {
         self.stderr.text()

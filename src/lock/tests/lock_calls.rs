@@ -102,6 +102,13 @@ impl Lab {
         self.waits(who, &call, kind)
     }
 
+    /// `flock`, which may have to wait.
+    pub fn lock_waiting(&mut self, who: &Caller, handle: Handle) -> Result<Tried, Refusal> {
+        let wait = self.next_wait();
+        let call = self.call(who, handle, Class::Flock, handle.0);
+        self.locks(who, &call, LockKind::Exclusive, Some(wait))
+    }
+
     /// `flock -u`.
     pub fn unflock(&mut self, who: &Caller, handle: Handle) {
         let call = self.call(who, handle, Class::Flock, handle.0);
@@ -191,19 +198,19 @@ impl Lab {
     pub fn show(&mut self, path: &str, shown: &[u32]) {
         let shown: Vec<ProcessId> = shown.iter().copied().map(process).collect();
         let ino = self.ino(path);
-        self.table.show(ino, shown, "flock".to_owned());
+        self.table.show(ino, shown, None, "flock".to_owned());
     }
 
     /// The same, those who opened the locked files.
     pub fn show_openers(&mut self, path: &str) {
         if let Ok(ino) = self.find(path) {
-            let files = self.table.locked_files(ino);
+            let files = self.table.locked_files(ino, 100);
             let shown = files
                 .iter()
                 .filter_map(|file| file.locker)
                 .collect::<Vec<_>>();
             let shown = shown.iter().map(|pid| process(pid.get())).collect();
-            self.table.show(ino, shown, "flock".to_owned());
+            self.table.show(ino, shown, None, "flock".to_owned());
         }
     }
 

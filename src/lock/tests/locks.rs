@@ -747,12 +747,23 @@ fn a_wait_that_is_sent_back_keeps_its_place() {
     // The kernel interrupts it for that.
     lab.table.leave(first, Refusal::Interrupted, &lab.now);
     assert_eq!(lab.answered(first), Some(Err(Refusal::Interrupted)));
-    // Its turn is kept while it is away.
-    lab.unflock(&alice(), file);
-    assert_eq!(lab.answered(second), None);
+    // It waits on where it stood.
     let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
-    assert_eq!(lab.answered(first), Some(Ok(None)));
+    lab.pass(9);
+    assert_eq!(lab.sent_back(), [second]);
+    lab.table.leave(second, Refusal::Interrupted, &lab.now);
+    lab.pass(1);
+    assert_eq!(lab.sent_back(), [first]);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    // Its turn comes while it is away: it has the board, and learns of it.
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.status("b").user, Some(BOB));
     assert_eq!(lab.status("b").waiting.len(), 1);
+    assert_eq!(lab.lock_waiting(&bob(), bobs), Ok(Tried::Granted));
+    let second = lab.wait_flock(&root(), roots, Exclusive).unwrap();
+    assert_eq!(lab.status("b").waiting.len(), 1);
+    lab.pass(5);
+    assert_eq!(lab.status("b").user, Some(BOB));
     lab.close(bobs);
     assert_eq!(lab.answered(second), Some(Ok(None)));
     // It is no loser: nobody refused it.
@@ -770,9 +781,36 @@ fn who_does_not_come_back_loses_the_place() {
     lab.pass(10);
     lab.table.leave(first, Refusal::Interrupted, &lab.now);
     lab.close(file);
+    assert_eq!(lab.status("b").user, Some(BOB));
+    lab.table.leave(second, Refusal::Interrupted, &lab.now);
+    let second = lab.wait_flock(&root(), roots, Exclusive).unwrap();
     assert_eq!(lab.answered(second), None);
     lab.pass(2);
     assert_eq!(lab.answered(second), Some(Ok(None)));
+    lab.close(bobs);
+    lab.close(roots);
+    assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
+fn who_does_not_come_back_keeps_what_it_had() {
+    let (mut lab, file, bobs) = impatient();
+    lab.unflock(&alice(), file);
+    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
+    lab.fcntl(&bob(), bobs, 2, (0, 9), Shared).unwrap();
+    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+    lab.unfcntl(&alice(), file, 1, (0, 9));
+    assert_eq!(
+        lab.fcntl(&alice(), file, 1, (0, 9), Shared),
+        Err(Refusal::BusyNow)
+    );
+    lab.pass(2);
+    assert_eq!(
+        lab.fcntl(&alice(), file, 1, (0, 9), Shared),
+        Ok(Tried::Granted)
+    );
 }
 
 #[test]
@@ -788,4 +826,30 @@ fn who_does_not_go_back_is_given_up() {
     lab.close(file);
     lab.close(bobs);
     assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
+fn who_is_away_for_good_leaves_no_board_without_holder() {
+    let (mut lab, file, bobs) = impatient();
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    // Let go while the only waiter is away; it is killed and never comes back.
+    lab.close(file);
+    lab.pass(2);
+    lab.close(bobs);
+    assert!(lab.is_free("b"), "a name that nobody holds");
+    assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
+fn who_comes_while_the_first_is_away_waits() {
+    let (mut lab, file, bobs) = impatient();
+    let roots = opened(&mut lab, &root());
+    let first = lab.wait_flock(&bob(), bobs, Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(first, Refusal::Interrupted, &lab.now);
+    lab.close(file);
+    // ESTALE to a program that locks.
+    assert!(lab.wait_flock(&root(), roots, Exclusive).is_ok());
 }

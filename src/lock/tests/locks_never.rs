@@ -1,7 +1,7 @@
 //! File locks at random, mixed with claims: what is believed outside, from the
 //! answers alone, and what must hold of it after each step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -69,6 +69,8 @@ struct World {
     locks: BTreeMap<(Ino, Key), BTreeMap<u64, LockKind>>,
     waits: BTreeMap<WaitId, Waits>,
     opens: BTreeMap<WaitId, usize>,
+    /// The inode whose board is given back, or replaced.
+    target: Option<Ino>,
 }
 
 impl World {
@@ -256,11 +258,14 @@ impl Play {
             16 => {
                 // Who has it open shows, as the daemon finds it.
                 self.lab.show_openers(name);
+                self.world.target = self.lab.find(name).ok();
                 let _ = self.lab.rm(&who.by("rm"), name);
             }
             17 => {
+                let new = NAMES[step.file % NAMES.len()];
                 self.lab.show_openers(name);
-                let _ = self.lab.mv(&who, name, NAMES[step.file % NAMES.len()]);
+                self.world.target = self.lab.find(new).ok();
+                let _ = self.lab.mv(&who, name, new);
             }
             18 => {
                 let first = self.world.waits.keys().nth(step.file).copied();
@@ -301,21 +306,13 @@ impl Play {
                 Effect::Released {
                     end: End::Unlinked { .. } | End::Replaced,
                     ..
-                } => self.forget_locks_without_hold(),
+                } => {
+                    let target = self.world.target.take();
+                    self.world.locks.retain(|(ino, _), _| Some(*ino) != target);
+                }
                 _ => {}
             }
         }
-    }
-
-    /// Locks that ended with their board, which nobody tells their owners.
-    fn forget_locks_without_hold(&mut self) {
-        let table = &self.lab.table;
-        let real: BTreeSet<(Ino, Key)> = table
-            .nodes
-            .iter()
-            .flat_map(|(ino, node)| node.locks.iter().map(|lock| (*ino, lock.key)))
-            .collect();
-        self.world.locks.retain(|at, _| real.contains(at));
     }
 
     fn check(&mut self) {

@@ -3,7 +3,6 @@
 
 use libtest_mimic::Trial;
 
-use super::mixed::open_wait;
 use super::play::play_on_mount;
 
 pub fn tests() -> Vec<Trial> {
@@ -18,7 +17,7 @@ pub fn tests() -> Vec<Trial> {
 
 fn an_open_waits_until_a_lock_is_tried() {
     play_on_mount(
-        &open_wait("60s"),
+        &["--open-wait", "60s"],
         "
         s: exec 9>board -> 0
         t: : >board -> blocked
@@ -55,7 +54,7 @@ fn an_open_waits_until_a_lock_is_tried() {
 
 fn an_open_that_may_not_wait_is_told_at_once() {
     play_on_mount(
-        &open_wait("60s"),
+        &["--open-wait", "60s"],
         "
         s: exec 9>board -> 0
         a: os.open('board', os.O_WRONLY|os.O_NONBLOCK) -> EAGAIN
@@ -75,7 +74,7 @@ fn an_open_that_may_not_wait_is_told_at_once() {
 fn an_open_that_waits_heeds_signals() {
     // The kernel begins a lock anew after a stop, but no open.
     play_on_mount(
-        &open_wait("60s"),
+        &["--open-wait", "60s"],
         "
         s: exec 9>board -> 0
         b: handle(signal.SIGALRM, alarmed); timer(0.1); os.open('board', os.O_WRONLY) -> Alarm

@@ -4,7 +4,6 @@ use libtest_mimic::Trial;
 
 use super::play::try_on_mount;
 use crate::client::python;
-use crate::lab::BOARDLOCK;
 
 pub fn tests() -> Vec<Trial> {
     trials![
@@ -295,19 +294,6 @@ fn words(errno: &str) -> Option<&'static str> {
     })
 }
 
-/// How opens wait, where this daemon can be told.
-pub fn open_wait(duration: &'static str) -> Vec<&'static str> {
-    let help = std::process::Command::new(BOARDLOCK)
-        .args(["mount", "--help"])
-        .output()
-        .unwrap();
-    if String::from_utf8_lossy(&help.stdout).contains("--open-wait") {
-        vec!["--open-wait", duration]
-    } else {
-        Vec::new()
-    }
-}
-
 /// Plays a row, a board for each kind of holder. What is held is looked at by
 /// `c`, another one.
 fn row(row: &Row) -> String {
@@ -357,18 +343,18 @@ fn table(args: &[&str], rows: &[Row]) {
 }
 
 fn those_that_claim_try() {
-    table(&open_wait("0"), CLAIMS);
+    table(&["--open-wait", "0"], CLAIMS);
 }
 
 fn those_that_open_try() {
-    table(&open_wait("0"), OPENS);
+    table(&["--open-wait", "0"], OPENS);
 }
 
 fn those_that_lock_try() {
-    table(&open_wait("0"), LOCKS);
+    table(&["--open-wait", "0"], LOCKS);
 }
 
 fn those_that_wait() {
     // An open that waits is not to be told that its time is up.
-    table(&open_wait("60s"), WAITS);
+    table(&["--open-wait", "60s"], WAITS);
 }

@@ -2,7 +2,8 @@
 
 A worker with its children that share the open file is a family. Who gets the
 lock writes its family into shared memory, where no other may be; the last of a
-family takes it out before it closes the file, unlocks or kills itself.
+family takes it out before it closes the file, unlocks or kills itself. `disturbed`, all
+workers are stopped, continued and sent signals with handlers all the time.
 """
 
 import errno
@@ -18,6 +19,7 @@ from multiprocessing import Lock
 
 KINDS = sys.argv[1].split(',')
 TOTAL = int(sys.argv[2])
+DISTURBED = sys.argv[3:] == ['disturbed']
 WORKERS = 8
 FAMILIES = 4096
 
@@ -138,29 +140,42 @@ def work(seed):
 
 
 def start(seed):
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         try:
             work(seed)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
+    return pid
 
 
-seed = 0
-for _ in range(WORKERS):
-    seed += 1
-    start(seed)
-running = WORKERS
+def disturb(pid):
+    """Interrupts a worker in whatever it does."""
+    if random.random() < 0.5:
+        os.kill(pid, signal.SIGALRM)
+    else:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(random.random() / 1000)
+        os.kill(pid, signal.SIGCONT)
+
+
+signal.signal(signal.SIGALRM, lambda *_: None)
+workers = [start(seed) for seed in range(WORKERS)]
+seed = WORKERS
 failed = False
-while running:
-    pid, status = os.wait()
-    running -= 1
+while workers:
+    pid, status = os.waitpid(-1, os.WNOHANG if DISTURBED else 0)
+    if pid == 0:
+        disturb(random.choice(workers))
+        time.sleep(random.random() / 1000)
+        continue
+    workers.remove(pid)
     failed |= status not in (0, signal.SIGKILL)
     if status == signal.SIGKILL:
         seed += 1
-        start(seed)
-        running += 1
+        workers.append(start(seed))
 assert not failed
 assert get(OWNER) == 0
 print('over', flush=True)

@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
         one_process_has_a_posix_lock_at_a_time("python3");
         one_family_has_an_ofd_lock_at_a_time("python3");
         one_has_a_lock_of_any_kind_on_the_mount("python3");
+        signals_take_nothing_away_and_give_nothing("python3");
     ]
 }
 
@@ -21,12 +22,13 @@ pub fn tests() -> Vec<Trial> {
 /// times as often.
 const TURNS: u32 = 400;
 
-fn stress(side: &Side, kinds: &str) {
+fn stress(side: &Side, kinds: &str, how: &[&str]) {
     let times = std::env::var("BOARDLOCK_RACES").ok();
     let times: u32 = times.map_or(1, |times| times.parse().expect("BOARDLOCK_RACES: a number"));
     let turns = TURNS * times;
     let mut command = Command::new("python3");
     command.args(["-c", include_str!("stress.py"), kinds, &turns.to_string()]);
+    command.args(how);
     // A hang is what this is for.
     let limit = PATIENCE + Duration::from_millis(150) * turns;
     let output = side.start(command).wait(limit).ok();
@@ -37,24 +39,29 @@ fn stress(side: &Side, kinds: &str) {
     }
 }
 
-fn both(kinds: &str) {
+fn both(kinds: &str, how: &[&str]) {
     for side in [Side::local(), Side::mount(&[])] {
-        stress(&side, kinds);
+        stress(&side, kinds, how);
     }
 }
 
 fn one_family_has_a_flock_at_a_time() {
-    both("flock");
+    both("flock", &[]);
 }
 
 fn one_process_has_a_posix_lock_at_a_time() {
-    both("fcntl");
+    both("fcntl", &[]);
 }
 
 fn one_family_has_an_ofd_lock_at_a_time() {
-    both("ofd");
+    both("ofd", &[]);
 }
 
 fn one_has_a_lock_of_any_kind_on_the_mount() {
-    stress(&Side::mount(&[]), "flock,fcntl,ofd");
+    stress(&Side::mount(&[]), "flock,fcntl,ofd", &[]);
+}
+
+fn signals_take_nothing_away_and_give_nothing() {
+    both("flock", &["disturbed"]);
+    stress(&Side::mount(&[]), "flock,fcntl,ofd", &["disturbed"]);
 }
