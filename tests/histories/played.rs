@@ -30,7 +30,7 @@ fn number(name: &str) -> Option<u64> {
 /// Histories on a bare file system of each kind, where nothing else is set.
 const BARE: u64 = 100;
 /// Histories on a served directory.
-const SERVED: u64 = 300;
+const SERVED: u64 = 500;
 /// Times that one history is played again.
 const AGAIN: u64 = 200;
 /// Histories that one daemon serves; its log is kept.
