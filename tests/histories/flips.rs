@@ -94,7 +94,7 @@ fn lie(action: Action, answer: Answer) -> Option<Answer> {
 
 fn every_lie_is_found() {
     let lab = Lab::new(&[]);
-    let mut pool = Pool::new(lab.dir(), false);
+    let mut pool = Pool::new(lab.dir(), Some(lab.daemon_pid()));
     let mut lies = 0;
     for seed in 0..HISTORIES {
         let mut history = play(seed, &mut pool).unwrap();

@@ -288,10 +288,7 @@ impl State {
             (Call::Status, Some(Told::Held(shown))) => if_so(self.shows(shown)),
             (Call::Ask { file, family, mode }, Some(Told::Free(free))) => {
                 let owner = owner(family, file, process);
-                // FUSE does not tell which process asks: that may be told of its
-                // own lock of the other kind.
-                let own = !free && self.has_other_kind(process, family);
-                if_so(own || self.conflicts(rules, process, (family, owner, mode)) != free)
+                if_so(self.conflicts(rules, process, (family, owner, mode)) != free)
             }
             (Call::Stat | Call::Links | Call::Status | Call::Ask { .. }, None) => {
                 vec![self.clone()]

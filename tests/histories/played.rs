@@ -30,7 +30,7 @@ fn number(name: &str) -> Option<u64> {
 /// Histories on a bare file system of each kind, where nothing else is set.
 const BARE: u64 = 100;
 /// Histories on a served directory.
-const SERVED: u64 = 300;
+const SERVED: u64 = 500;
 /// Times that one history is played again.
 const AGAIN: u64 = 200;
 /// Histories that one daemon serves; its log is kept.
@@ -153,7 +153,7 @@ fn run(
 
 fn bare(kind: Kind) {
     let temp = tempfile::tempdir().unwrap();
-    let mut pool = Pool::new(temp.path(), true);
+    let mut pool = Pool::new(temp.path(), None);
     let mut tally = Tally::default();
     run(
         &mut tally,
@@ -189,7 +189,7 @@ fn claims_and_locks_are_right() {
     let mut tally = Tally::default();
     for seeds in seeds(SERVED).chunks(PER_DAEMON) {
         let lab = Lab::new(&[]);
-        let mut pool = Pool::new(lab.dir(), false);
+        let mut pool = Pool::new(lab.dir(), Some(lab.daemon_pid()));
         run(
             &mut tally,
             &Rules::SERVED,

@@ -36,14 +36,15 @@ pub struct Client {
 pub struct Pool {
     dir: PathBuf,
     logs: TempDir,
-    bare: bool,
+    /// The daemon that serves it, if one does.
+    daemon: Option<u32>,
     idle: Vec<Client>,
     started: u64,
 }
 
 impl Pool {
-    /// Clients that are to play in `dir`, a bare one or a served one.
-    pub fn new(dir: &Path, bare: bool) -> Pool {
+    /// Clients that are to play in `dir`, a bare one, or served by this process.
+    pub fn new(dir: &Path, daemon: Option<u32>) -> Pool {
         let shared = Path::new("/dev/shm");
         let mut temp = tempfile::Builder::new();
         temp.prefix("boardlock-histories-");
@@ -55,7 +56,7 @@ impl Pool {
         Pool {
             dir: dir.to_owned(),
             logs: logs.unwrap(),
-            bare,
+            daemon,
             idle: Vec::new(),
             started: 0,
         }
@@ -85,7 +86,12 @@ impl Pool {
 
     /// Whether they play in a bare directory.
     pub fn bare(&self) -> bool {
-        self.bare
+        self.daemon.is_none()
+    }
+
+    /// What the kernel tells of the daemon.
+    pub fn describe_daemon(&self) -> String {
+        self.daemon.map_or_else(String::new, describe)
     }
 
     /// Takes back a client that has finished.
@@ -103,7 +109,7 @@ impl Pool {
             .arg(ARGUMENT)
             .arg(&self.dir)
             .arg(&path)
-            .arg(if self.bare { "bare" } else { "served" })
+            .arg(if self.bare() { "bare" } else { "served" })
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -208,21 +214,7 @@ impl Client {
 
     /// What the kernel tells of it, for who finds it stuck.
     pub fn describe(&self) -> String {
-        let proc = PathBuf::from(format!("/proc/{}", self.pid()));
-        let read = |name: &str| std::fs::read_to_string(proc.join(name)).unwrap_or_default();
-        let status = read("status");
-        let of = ["State", "SigPnd", "ShdPnd"];
-        let lines = status
-            .lines()
-            .filter(|line| of.iter().any(|key| line.starts_with(key)));
-        let lines: Vec<&str> = lines.collect();
-        format!(
-            "pid {}: {}; in {}; stack:\n{}",
-            self.pid(),
-            lines.join(", "),
-            read("syscall").trim(),
-            read("stack")
-        )
+        describe(self.pid())
     }
 }
 
@@ -234,6 +226,31 @@ impl Drop for Client {
             let _ = self.reap(Duration::from_secs(1));
         }
     }
+}
+
+/// What the kernel tells of all threads of a process.
+fn describe(pid: u32) -> String {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return format!("pid {pid} is gone");
+    };
+    let mut text = String::new();
+    for thread in threads.flatten() {
+        let read = |name: &str| std::fs::read_to_string(thread.path().join(name));
+        let status = read("status").unwrap_or_default();
+        let of = ["State", "SigPnd", "ShdPnd"];
+        let lines = status
+            .lines()
+            .filter(|line| of.iter().any(|key| line.starts_with(key)));
+        let lines: Vec<&str> = lines.collect();
+        text.push_str(&format!(
+            "thread {:?}: {}; in {}; stack:\n{}",
+            thread.file_name(),
+            lines.join(", "),
+            read("syscall").unwrap_or_default().trim(),
+            read("stack").unwrap_or_default()
+        ));
+    }
+    text
 }
 
 /// Waits until there is something to read, or the other end is closed.

@@ -299,6 +299,7 @@ impl<'a> Stage<'a> {
                 text.push_str(&format!("client {number} hangs at {last:?}: {client}\n"));
             }
         }
+        text.push_str(&format!("the daemon: {}\n", self.pool.describe_daemon()));
         text.push_str(&super::report::raw(&self.partial()));
         text
     }
