@@ -1,8 +1,10 @@
 //! Wiring, readiness, shutdown.
 
+use std::panic;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
@@ -19,7 +21,11 @@ use crate::migrate::{self, Found};
 use crate::printable::printable;
 use crate::process::{Lists, Proc, Resolver};
 use crate::service::{self, Service};
+use crate::turn;
 use crate::watch::{Event, Watch};
+
+/// How long requests that are still at work are waited for at the end.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// Serves a lock directory until SIGTERM, SIGINT or SIGHUP, or until somebody
 /// unmounts it.
@@ -30,6 +36,7 @@ use crate::watch::{Event, Watch};
 /// fails, which the bare directory below would not see to.
 pub fn serve(plan: &MountPlan) -> Result<(), String> {
     check_proc()?;
+    break_off_on_panic();
     interrupt::check().map_err(|e| e.to_string())?;
     let descriptors = raise_descriptor_limit();
     // Before any other thread is started: they are to leave signals alone.
@@ -67,14 +74,17 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
         Ending::Asked => Ok(()),
         Ending::Session => {
             let dir = shown(&mounted.dir);
+            // A request that waits for another process may go on doing so.
+            let deadline = Instant::now() + LAST_REQUESTS;
+            while !session.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if !session.is_finished() {
+                log::warn!("a last request of {dir} still waits for another process");
+                return ended(&mounted);
+            }
             match session.join() {
-                Ok(Ok(())) if mounted.is_mounted() => {
-                    Err(format!("the connection of {dir} was aborted"))
-                }
-                Ok(Ok(())) => {
-                    log::info!("{dir} is unmounted");
-                    Ok(())
-                }
+                Ok(Ok(())) => ended(&mounted),
                 Ok(Err(error)) => Err(format!("serving {dir} failed: {error}")),
                 Err(_) => Err(format!("serving {dir} broke down")),
             }
@@ -88,6 +98,29 @@ enum Ending {
     Asked,
     /// No request can come any more.
     Session,
+}
+
+/// What it means that no more requests come.
+fn ended(mounted: &Mounted) -> Result<(), String> {
+    let dir = shown(&mounted.dir);
+    if mounted.is_mounted() {
+        return Err(format!("the connection of {dir} was aborted"));
+    }
+    log::info!("{dir} is unmounted");
+    Ok(())
+}
+
+/// A panic in a thread that carries out requests ends the service: the table may
+/// be half changed.
+fn break_off_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        report(info);
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        if name.starts_with("fuser-") {
+            turn::break_off();
+        }
+    }));
 }
 
 /// Attends to what happens besides requests, until the end.

@@ -18,4 +18,5 @@ pub mod printable;
 pub mod process;
 pub mod report;
 pub mod service;
+pub mod turn;
 pub mod watch;

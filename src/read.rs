@@ -5,14 +5,20 @@
 //! The only unsafe code of the project.
 
 use boardlock::fuse::interrupt;
+use boardlock::turn;
 use libc::{c_int, c_void, size_t, ssize_t};
+use nix::errno::Errno;
 
 unsafe extern "C" {
     /// The C library's own.
     fn __real_read(fd: c_int, buffer: *mut c_void, size: size_t) -> ssize_t;
 }
 
-/// read(2), without those messages of the FUSE device that are not for fuser.
+/// No descriptor: reading it fails with EBADF.
+const NONE: c_int = -1;
+
+/// read(2); of the FUSE device by one thread at a time, and without those messages
+/// that are not for fuser.
 ///
 /// # Safety
 /// As with read(2): `buffer` is valid for writes of `size` bytes, and nothing
@@ -20,16 +26,26 @@ unsafe extern "C" {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __wrap_read(fd: c_int, buffer: *mut c_void, size: size_t) -> ssize_t {
     loop {
+        let is_device = interrupt::is_device(fd);
+        let from = if is_device && !turn::begin() {
+            NONE
+        } else {
+            fd
+        };
         // SAFETY: the caller's promise is the one that is asked for.
-        let count = unsafe { __real_read(fd, buffer, size) };
-        if !interrupt::is_device(fd) {
+        let count = unsafe { __real_read(from, buffer, size) };
+        if !is_device {
             return count;
         }
-        // A failure goes out at once: errno is the caller's to see.
-        let Ok(length) = usize::try_from(count) else {
-            return count;
-        };
+        let length = usize::try_from(count).unwrap_or(0);
         if length == 0 {
+            // errno is the caller's to see.
+            let errno = Errno::last_raw();
+            turn::end();
+            if errno == libc::ENODEV && count < 0 {
+                interrupt::gone(fd);
+            }
+            Errno::set_raw(errno);
             return count;
         }
         // SAFETY: read(2) has written that many bytes there, no more than `size`,

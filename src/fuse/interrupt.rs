@@ -16,12 +16,14 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+
+use crate::turn;
 
 const FUSE_INIT: u32 = 26;
 const FUSE_GETLK: u32 = 31;
@@ -38,8 +40,20 @@ const TARGET: usize = 40;
 /// `fuse_lk_in.lk_flags`
 const LK_FLAGS: usize = 80;
 
-/// What is told of the request that a signal wants ended: its `unique`.
-type OnInterrupt = dyn Fn(u64) + Send + Sync;
+/// Who is told of what is read.
+pub trait Listener: Send + Sync {
+    /// A signal wants the request with this `unique` ended.
+    fn interrupted(&self, unique: u64);
+
+    /// No more requests come. It may be told more than once.
+    fn gone(&self) {}
+}
+
+impl<F: Fn(u64) + Send + Sync> Listener for F {
+    fn interrupted(&self, unique: u64) {
+        self(unique);
+    }
+}
 
 /// The filter of one descriptor.
 struct Filter {
@@ -47,7 +61,9 @@ struct Filter {
     device: AtomicI32,
     /// Whether its handshake was seen.
     handshake: AtomicBool,
-    on_interrupt: RwLock<Option<Arc<OnInterrupt>>>,
+    listener: RwLock<Option<Arc<dyn Listener>>>,
+    /// The device, to answer in fuser's place.
+    answers: RwLock<Option<OwnedFd>>,
 }
 
 /// A process has one mount.
@@ -64,7 +80,8 @@ impl Filter {
         Filter {
             device: AtomicI32::new(-1),
             handshake: AtomicBool::new(false),
-            on_interrupt: RwLock::new(None),
+            listener: RwLock::new(None),
+            answers: RwLock::new(None),
         }
     }
 
@@ -73,8 +90,8 @@ impl Filter {
         self.device.load(Ordering::Relaxed) == fd
     }
 
-    fn set(&self, device: RawFd, on_interrupt: Arc<OnInterrupt>) {
-        *self.on_interrupt.write() = Some(on_interrupt);
+    fn set(&self, device: RawFd, listener: Arc<dyn Listener>) {
+        *self.listener.write() = Some(listener);
         self.handshake.store(false, Ordering::Relaxed);
         self.device.store(device, Ordering::Release);
     }
@@ -84,7 +101,8 @@ impl Filter {
             .device
             .compare_exchange(device, -1, Ordering::AcqRel, Ordering::Relaxed);
         if unset.is_ok() {
-            *self.on_interrupt.write() = None;
+            *self.listener.write() = None;
+            *self.answers.write() = None;
         }
     }
 
@@ -95,19 +113,23 @@ impl Filter {
         if u32_at(message, LENGTH).map(|length| length as usize) != Some(message.len()) {
             return false;
         }
-        match u32_at(message, OPCODE) {
+        let (opcode, unique) = (u32_at(message, OPCODE), u64_at(message, UNIQUE));
+        if let Some(unique) = unique.filter(|_| opcode != Some(FUSE_INTERRUPT)) {
+            turn::at(unique);
+        }
+        match opcode {
             Some(FUSE_INTERRUPT) => {
                 let Some(target) = u64_at(message, TARGET) else {
                     return false;
                 };
-                let on_interrupt = self.on_interrupt.read().clone();
-                if let Some(on_interrupt) = on_interrupt {
-                    on_interrupt(target);
+                let listener = self.listener.read().clone();
+                if let Some(listener) = listener {
+                    listener.interrupted(target);
                 }
                 true
             }
             Some(FUSE_GETLK..=FUSE_SETLKW) => {
-                LOCK.set(u64_at(message, UNIQUE).zip(u32_at(message, LK_FLAGS)));
+                LOCK.set(unique.zip(u32_at(message, LK_FLAGS)));
                 false
             }
             Some(FUSE_INIT) => {
@@ -140,13 +162,14 @@ impl Drop for Registration {
     }
 }
 
-/// Takes interrupts out of what is read from `device` from now on. Their targets
-/// go to `on_interrupt`, in the thread that reads, between requests: with one
-/// such thread the request is parked or answered by then. To be called before
-/// fuser's handshake, and for one device at a time.
-pub fn register(device: BorrowedFd<'_>, on_interrupt: Arc<OnInterrupt>) -> Registration {
-    let device = device.as_raw_fd();
-    FILTER.set(device, on_interrupt);
+/// Takes interrupts out of what is read from the device `fd` from now on. `listener` is
+/// told of their targets, in the thread that reads, between requests: the request
+/// is parked or answered by then, or was overtaken (`crate::turn`). To be called
+/// before fuser's handshake, and for one device at a time.
+pub fn register(fd: BorrowedFd<'_>, listener: Arc<dyn Listener>) -> Registration {
+    let device = fd.as_raw_fd();
+    *FILTER.answers.write() = fd.try_clone_to_owned().ok();
+    FILTER.set(device, listener);
     Registration { device }
 }
 
@@ -165,6 +188,35 @@ pub fn filter(fd: RawFd, message: &[u8]) -> bool {
     // Read by C's rules, through which no panic may go. What panicked has said
     // so; nobody but an interrupt gets that far.
     catch_unwind(AssertUnwindSafe(|| FILTER.take(message))).unwrap_or(true)
+}
+
+/// Answers a request that takes too long, whatever fuser answers later: with
+/// ESTALE, upon which the kernel walks its path again, once.
+pub fn give_up(unique: u64) {
+    let mut answer = [0_u8; 16];
+    answer[..4].copy_from_slice(&16_u32.to_ne_bytes());
+    answer[4..8].copy_from_slice(&(-libc::ESTALE).to_ne_bytes());
+    answer[8..].copy_from_slice(&unique.to_ne_bytes());
+    let device = FILTER.answers.read();
+    let Some(device) = device.as_ref() else {
+        return;
+    };
+    match nix::unistd::write(device, &answer) {
+        Ok(_) => log::warn!(
+            "who asks could not be found out in time: a process above it is in execve(2), \
+             or the machine is overloaded; the request is refused"
+        ),
+        // Answered meanwhile.
+        Err(error) => log::debug!("giving up a request: {error}"),
+    }
+}
+
+/// The kernel says that no more comes from `fd`. Does not panic.
+pub fn gone(fd: RawFd) {
+    let listener = FILTER.listener.read().clone();
+    if let Some(listener) = listener.filter(|_| is_device(fd)) {
+        let _ = catch_unwind(AssertUnwindSafe(|| listener.gone()));
+    }
 }
 
 /// The `lk_flags` of a lock request, for the thread that read it and as long as

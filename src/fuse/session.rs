@@ -12,6 +12,10 @@ use super::timeout;
 use crate::lock::ids::WaitId;
 use crate::lock::queue::Patience;
 use crate::service::Service;
+use crate::turn;
+
+/// How many requests are at work at most: one, and those that were overtaken.
+const THREADS: usize = 16;
 
 /// A mount whose kernel and daemon have come to terms.
 #[derive(Debug)]
@@ -34,12 +38,14 @@ impl Session {
         };
         let mut config = Config::default();
         config.acl = acl;
-        config.n_threads = Some(1);
-        let interrupts = interrupt::register(device.as_fd(), {
-            let service = Arc::clone(service);
-            Arc::new(move |request| service.interrupted(WaitId(request)))
-        });
-        let inner = fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config)?;
+        config.n_threads = Some(THREADS);
+        turn::start(interrupt::give_up)?;
+        let listener = Arc::new(Heard(Arc::clone(service)));
+        let interrupts = interrupt::register(device.as_fd(), listener);
+        let inner = fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config);
+        // The handshake was this thread's.
+        turn::end();
+        let inner = inner?;
         if !interrupts.in_effect() {
             return Err(io::Error::other(NotSeen::NotByFuser));
         }
@@ -61,9 +67,9 @@ impl Session {
 
     /// Answers requests until the mount is gone.
     ///
-    /// In one thread, on purpose: a RELEASE that was read before a later request
-    /// is then also applied before it (semantics.md, "Release"), and a request
-    /// is parked before its interrupt is read.
+    /// One at a time, on purpose: a RELEASE that was read before a later request
+    /// is then also applied before it (semantics.md, "Release"). Only a request
+    /// that may have to wait for other processes is overtaken.
     ///
     /// # Errors
     /// When the device fails.
@@ -72,5 +78,18 @@ impl Session {
         // The number of the device may be another file's from now on.
         drop(self.interrupts);
         ended
+    }
+}
+
+/// The service, as what hears of interrupts.
+struct Heard(Arc<Service>);
+
+impl interrupt::Listener for Heard {
+    fn interrupted(&self, unique: u64) {
+        self.0.interrupted(WaitId(unique));
+    }
+
+    fn gone(&self) {
+        self.0.watch().unmounted();
     }
 }

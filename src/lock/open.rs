@@ -247,13 +247,6 @@ impl Table {
         handle
     }
 
-    /// Whether somebody else than this thread may have a board open: such a
-    /// process may be closing it, and wait for the answer.
-    pub fn others_have_open(&self, thread: Option<Pid>) -> bool {
-        const FEW: usize = 16;
-        self.opens.len() > FEW || self.opens.values().any(|open| open.thread != thread)
-    }
-
     /// Whether it is by closing this file that opens which wait are decided.
     pub fn decides_opens(&self, handle: Handle) -> Option<Ino> {
         let open = self.opens.get(&handle).filter(|open| open.claiming)?;

@@ -1,54 +1,20 @@
-//! Reads that may wait for us, in a thread of their own.
-//!
-//! Reading /proc/PID/stat, /proc/PID/exe and /proc/PID/fd/N takes a lock of the
-//! target (seen with Linux 6.18) that execve(2) has while it closes files, and
-//! closing a board's file waits for our answer to its FLUSH:
-//! were the one thread that answers to wait for the lock, nothing would go on any
-//! more, not even by SIGKILL. Also anybody can keep the lock of his own processes
-//! for as long as he likes, by a file system that does not answer. So such a read
-//! is waited for a short while and then left to itself; it ends once the FLUSH
-//! that it waits for is answered.
+//! Reads that may wait for others, in a thread of their own: waited for a short
+//! while and then left to themselves.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-
-/// So many reads at most are left to themselves at a time.
-const MOST: usize = 16;
-
-/// How many are at work.
-static AT_WORK: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts a read as long as it lives.
-struct Counted;
-
-impl Counted {
-    fn new() -> Option<Counted> {
-        let counted = Counted;
-        // One too many is taken back as `counted` is dropped.
-        (AT_WORK.fetch_add(1, Ordering::Relaxed) < MOST).then_some(counted)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        AT_WORK.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// What `read` finds, if it does within `limit`. It may go on afterwards.
 pub fn beside<T: Send + 'static>(
     limit: Duration,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let counted = Counted::new()?;
     let (found, told) = mpsc::sync_channel(1);
     let reader = thread::Builder::new().name("reader".to_owned());
     let started = reader.spawn(move || {
         // Nobody may wait for it any more.
         let _ = found.send(read());
-        drop(counted);
     });
     if let Err(error) = started {
         log::warn!("cannot start a thread to read /proc: {error}");

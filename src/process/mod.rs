@@ -15,6 +15,7 @@ mod open_files;
 mod opener;
 mod proc;
 mod resolve;
+mod search;
 mod text;
 mod walk;
 mod words;

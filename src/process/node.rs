@@ -23,8 +23,6 @@ pub(super) struct Node {
     /// None for a process that is there and may not be read.
     pub stat: Option<Stat>,
     pub held: Option<Held>,
-    /// Whether it waits for our answer.
-    asks: bool,
     words: OnceCell<Vec<Vec<u8>>>,
     status: OnceCell<Option<Status>>,
     program: OnceCell<Program>,
@@ -50,23 +48,9 @@ impl Node {
             id: ProcessId { pid, start },
             stat,
             held,
-            asks: false,
             words: OnceCell::new(),
             status: OnceCell::new(),
             program: OnceCell::new(),
-        }
-    }
-
-    /// The same, as one that waits for our answer.
-    pub fn asking(self) -> Node {
-        Node { asks: true, ..self }
-    }
-
-    fn exe(&self, proc: &Proc) -> io::Result<Option<Vec<u8>>> {
-        if self.asks {
-            proc.exe(self.id.pid)
-        } else {
-            proc.exe_beside(self.id.pid)
         }
     }
 
@@ -140,7 +124,7 @@ impl Node {
         let exe = if names::is_interpreter(argv0) || program.at > 0 {
             None
         } else {
-            self.exe(proc)?
+            proc.exe(self.id.pid)?
         };
         let exe = exe.as_deref().map(names::base).unwrap_or_default();
 
@@ -213,8 +197,8 @@ impl Node {
             && self.comm() != parent.comm()
             && lists.is_one_shot(self.comm())
             && self.words(proc)? == parent.words(proc)?
-            && self
-                .exe(proc)?
+            && proc
+                .exe(self.id.pid)?
                 .is_some_and(|exe| names::is_multi_call(names::base(&exe))))
     }
 

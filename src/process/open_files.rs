@@ -2,16 +2,12 @@
 //! /proc/PID/fdinfo (proc_pid_fdinfo(5)). Nothing here follows a path into the
 //! lock directory: a request to ourselves would never be answered.
 
-use std::io;
 use std::path::PathBuf;
 
 use super::proc::Proc;
 use super::resolve::Resolver;
 use crate::lock::ids::{Ino, Pid, ProcessId, Uid};
 use crate::lock::locking::BoardFile;
-
-/// The most processes that are told.
-const MOST: usize = 16;
 
 /// What /proc/PID/fdinfo/FD says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,10 +63,7 @@ impl Resolver {
     /// All processes that have this inode of the mount with that device open,
     /// the oldest first, and not too many. Takes long.
     pub fn search(&self, device: &str, ino: Ino) -> Vec<ProcessId> {
-        all(self.proc(), device, ino).unwrap_or_else(|error| {
-            log::warn!("cannot look who has a board open: {error}");
-            Vec::new()
-        })
+        super::search::search(self.proc(), device, ino)
     }
 
     /// Finds out who has a board that file locks hold: the processes that opened
@@ -166,22 +159,7 @@ pub(super) fn lives(proc: &Proc, process: ProcessId) -> bool {
     )
 }
 
-fn all(proc: &Proc, device: &str, ino: Ino) -> io::Result<Vec<ProcessId>> {
-    let mut found = Vec::new();
-    for pid in proc.pids()? {
-        if has_open(proc, pid, device, ino)
-            && let Some(stat) = proc.stat(pid)?
-        {
-            let start = stat.start;
-            found.push(ProcessId { pid, start });
-        }
-    }
-    found.sort_by_key(|process| (process.start, process.pid));
-    found.truncate(MOST);
-    Ok(found)
-}
-
-fn has_open(proc: &Proc, pid: Pid, device: &str, ino: Ino) -> bool {
+pub(super) fn has_open(proc: &Proc, pid: Pid, device: &str, ino: Ino) -> bool {
     proc.open_paths(pid).into_iter().any(|fd| {
         let about = about(&proc.fdinfo(pid, fd).unwrap_or_default());
         about.ino == Some(ino.0)

@@ -52,17 +52,11 @@ impl Resolver {
         node.command(self.proc()).unwrap_or_default()
     }
 
-    /// Whether a process is on its way out, or gone: PF_EXITING of
-    /// linux/sched.h in its flags.
+    /// Whether a process that has not ended is on its way out: it has given its
+    /// memory back, which it does before it closes its files (do_exit of
+    /// kernel/exit.c). Waits for nobody.
     pub fn is_ending(&self, process: ProcessId) -> bool {
-        const PF_EXITING: u32 = 0x4;
-        match self.proc().stat(process.pid) {
-            Ok(Some(stat)) if stat.start == process.start => {
-                stat.is_zombie() || stat.flags & PF_EXITING != 0
-            }
-            Ok(_) => true,
-            Err(_) => false,
-        }
+        self.proc().has_no_memory(process.pid)
     }
 
     pub(super) fn lives(&self, process: ProcessId) -> bool {

@@ -5,13 +5,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::beside::beside;
 use crate::lock::ids::{Gid, Pid, StartTime, Uid, User};
 
 /// A file of /proc is read no further.
@@ -20,9 +18,6 @@ const LIMIT: u64 = 128 << 10;
 /// A command line has no more words for us: whoever stuffs one that much plays
 /// with our memory.
 const WORDS: usize = 4096;
-
-/// How long an exe is waited for.
-const EXE_TIME: Duration = Duration::from_millis(20);
 
 /// Where processes are read from.
 #[derive(Clone, Debug)]
@@ -103,6 +98,24 @@ impl Proc {
             .and_then(|text| parse_status(&text)))
     }
 
+    /// Whether a process has given its memory back, for good; true of one that is
+    /// not there.
+    pub(super) fn has_no_memory(&self, pid: Pid) -> bool {
+        let Ok(text) = self.read(pid, "status", LIMIT) else {
+            return false;
+        };
+        let text = text.unwrap_or_default();
+        let value = |key: &[u8]| {
+            let mut lines = text.split(|&byte| byte == b'\n');
+            let value = lines.find_map(|line| line.strip_prefix(key))?;
+            std::str::from_utf8(value).ok().map(str::trim)
+        };
+        // A dead leader has none either, and its other threads may go on.
+        let leads_others = value(b"State:").is_some_and(|state| state.starts_with('Z'))
+            && value(b"Threads:").is_some_and(|count| count != "1");
+        value(b"VmSize:").is_none() && !leads_others
+    }
+
     /// Its words, the first of them; none for a kernel thread and a dead leader.
     pub(super) fn cmdline(&self, pid: Pid) -> io::Result<Vec<Vec<u8>>> {
         let text = self.read(pid, "cmdline", LIMIT)?.unwrap_or_default();
@@ -117,18 +130,7 @@ impl Proc {
             .collect())
     }
 
-    /// The same of any process, which may be in the middle of execve(2); none
-    /// where it is for too long.
-    pub(super) fn exe_beside(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
-        if !self.real {
-            return self.exe(pid);
-        }
-        let proc = self.clone();
-        beside(EXE_TIME, move || proc.exe(pid)).unwrap_or(Ok(None))
-    }
-
-    /// The path of its program; none where that is not for us to see. Of a
-    /// process that waits for our answer: it is in no other call.
+    /// The path of its program; none where that is not for us to see.
     pub(super) fn exe(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
         match std::fs::read_link(self.root.join(format!("{pid}/exe"))) {
             Ok(path) => {

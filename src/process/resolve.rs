@@ -156,7 +156,7 @@ impl Resolver {
             // Hidden from us, or gone.
             return self.walker().find(pid);
         };
-        let node = Node::new(pid, Some(stat), None).asking();
+        let node = Node::new(pid, Some(stat), None);
         Ok(Some(match status {
             Some(status) if pid == tid => node.with_status(status),
             _ => node,

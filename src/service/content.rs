@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use super::Service;
 use super::request::{Failure, Sender};
-use super::{PROC_TIME, Service};
+use super::show::Board;
 use crate::lock::content::{Kept, Named};
 use crate::lock::ids::{Handle, Ino};
 use crate::lock::record::{Status, Written};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Timestamp;
-use crate::process::beside::beside;
 use crate::process::{Pin, Reach};
 use crate::report;
 
@@ -35,7 +35,7 @@ impl Service {
             Err(refusal) => {
                 // Only a refusal needs to know who writes.
                 let (caller, pins) = self.caller(sender, Reach::Root)?;
-                return self.act_for(sender, pins, |desk| {
+                return self.act_for(sender, pins, &[], |desk| {
                     desk.table.refuse_write(&caller, handle, refusal);
                     Err(refusal.into())
                 });
@@ -52,7 +52,8 @@ impl Service {
         let found = match sender.thread {
             Some(writer) => {
                 let resolver = Arc::clone(&self.resolver);
-                beside(PROC_TIME, move || resolver.written(writer, number))
+                self.walks
+                    .walk(sender.user.uid, move || resolver.written(writer, number))
                     .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?
             }
             None => None,
@@ -78,11 +79,14 @@ impl Service {
     /// status. A read from the start shows the state of that moment, those
     /// after it the same.
     pub fn read(&self, handle: Handle, offset: u64, size: usize) -> Vec<u8> {
-        self.act(|desk| {
-            if desk.table.wants_snapshot(handle, offset)
-                && let Some(ino) = desk.table.opened(handle)
-            {
-                desk.settle_and_show(ino);
+        let board = self.act(|desk| {
+            let wanted = desk.table.wants_snapshot(handle, offset);
+            desk.table.opened(handle).filter(|_| wanted)
+        });
+        let boards: Vec<Board<'_>> = board.into_iter().map(Board::Of).collect();
+        self.act_shown(&boards, |desk| {
+            if let Some(ino) = board {
+                desk.settle(ino);
                 let text = match desk.table.content(ino) {
                     Some(content) => content.to_vec(),
                     None => desk.status_text(ino).into_bytes(),
@@ -103,8 +107,8 @@ impl Service {
 
     /// What is to be told of a board, with the name of its user.
     pub fn status(&self, ino: Ino) -> Result<(Status, String), Failure> {
-        self.act(|desk| {
-            desk.settle_and_show(ino);
+        self.act_shown(&[Board::Of(ino)], |desk| {
+            desk.settle(ino);
             desk.table.node(ino)?;
             let status = desk.table.status(ino, &desk.now);
             let name = status
@@ -124,8 +128,8 @@ impl Service {
         there: Option<bool>,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act_for(sender, pins, |desk| {
-            desk.settle_and_show(ino);
+        self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
+            desk.settle(ino);
             Ok(desk.table.set_note(&caller, ino, note, there)?)
         })
     }
@@ -139,8 +143,8 @@ impl Service {
         when: impl FnOnce(Timestamp) -> Option<Option<i64>>,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act_for(sender, pins, |desk| {
-            desk.settle_and_show(ino);
+        self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
+            desk.settle(ino);
             let expires = when(desk.now.wall).ok_or(Refusal::BadValue)?;
             Ok(desk
                 .table

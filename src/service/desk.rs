@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::locks::Pending;
+use super::request::Failure;
 use crate::lock::Table;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Ino, ProcessId, Uid};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Now;
-use crate::process::beside::beside;
-use crate::process::{Files, Pin, Resolver, Shown};
+use crate::process::{Pin, Resolver};
 use crate::report;
 use crate::watch::Watch;
 
@@ -32,21 +30,13 @@ impl UserNames {
     }
 }
 
-/// How many open files of a board are looked at for who has them: each costs
-/// reading /proc, and the lock directory stands still meanwhile.
-const FILES: usize = 16;
-
-/// How long it is waited to know who has a locked board: everybody waits along,
-/// and it is not needed to decide who gets the board.
-const SHOW_TIME: Duration = Duration::from_millis(200);
-
 /// The table while one event is at work on it.
 pub(super) struct Desk<'a> {
     pub table: &'a mut Table,
     pub names: &'a mut UserNames,
     pub pending: &'a mut Pending,
     pub watch: &'a Watch,
-    pub resolver: &'a Arc<Resolver>,
+    pub resolver: &'a Resolver,
     /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
     pub device: Option<&'a str>,
     pub now: Now,
@@ -63,69 +53,9 @@ impl Desk<'_> {
         }
     }
 
-    /// The same, and finds out who shows as holder where file locks hold it: for
-    /// whatever that decides, or tells.
-    pub fn settle_and_show(&mut self, ino: Ino) {
-        self.settle(ino);
-        let locked = self.table.locked_files(ino, FILES);
-        let Some(claim) = self.table.claim(ino).filter(|_| !locked.is_empty()) else {
-            return;
-        };
-        let mut files = Files {
-            ino,
-            device: self.device.map(str::to_owned),
-            uid: claim.user.uid,
-            before: claim.holder.shown().to_vec(),
-            likely: claim.likely,
-            locked,
-            others: self.table.other_files(ino, FILES),
-            most: FILES,
-            waiting: self.table.waiting_processes(ino),
-            found: self.pending.found(ino),
-        };
-        // If that takes too long, who was shown before goes on being shown.
-        let Some(mut shown) = self.who_has(&files) else {
-            return;
-        };
-        if shown.wants_search
-            && let Some(found) = self.search(ino)
-        {
-            files.found = found;
-            shown = self.who_has(&files).unwrap_or(shown);
-        }
-        self.table
-            .show(ino, shown.sure, shown.likely, shown.command);
-    }
-
-    fn who_has(&self, files: &Files) -> Option<Shown> {
-        let (resolver, files) = (Arc::clone(self.resolver), files.clone());
-        beside(SHOW_TIME, move || resolver.who_has(files))
-    }
-
-    /// Looks at all processes for who has a board open. What is not found at once
-    /// is there for the next who asks.
-    fn search(&mut self, ino: Ino) -> Option<Vec<ProcessId>> {
-        let device = self.device?.to_owned();
-        let keep = self.pending.begin_search(self.now.boot)?;
-        let resolver = Arc::clone(self.resolver);
-        beside(SHOW_TIME, move || {
-            let found = resolver.search(&device, ino);
-            *keep.lock() = Some((ino, found.clone()));
-            found
-        })
-    }
-
-    /// Whether a process is on its way out, as far as that can be told at once.
+    /// Whether a process has ended or is about to.
     pub fn is_ending(&self, process: ProcessId) -> bool {
-        let resolver = Arc::clone(self.resolver);
-        beside(SHOW_TIME, move || resolver.is_ending(process)).unwrap_or(false)
-    }
-
-    pub fn settled_and_shown(&mut self, dir: Ino, name: &[u8]) -> Result<(), Refusal> {
-        if let Some(ino) = self.settled(dir, name)? {
-            self.settle_and_show(ino);
-        }
-        Ok(())
+        self.watch.has_ended(process) || self.resolver.is_ending(process)
     }
 
     /// The inode of a name once that was looked at; none if it is free.
@@ -177,6 +107,27 @@ impl Desk<'_> {
             fresh.push(process);
         }
         Ok(fresh)
+    }
+
+    /// Runs an event by which a claim may come to hang on the processes of
+    /// `pins`.
+    pub fn with<T>(
+        &mut self,
+        pins: Vec<Pin>,
+        event: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        // What time has ended is let go first, or a process that is let go and
+        // taken up again by one event would end up unwatched.
+        self.carry_out();
+        let fresh = self.watch_all(pins)?;
+        let answer = event(self);
+        self.carry_out();
+        for process in fresh {
+            if !self.table.hangs_on(process) {
+                self.watch.remove(process);
+            }
+        }
+        answer
     }
 
     /// Does what the table decided, until it has nothing more to say: a

@@ -1,6 +1,6 @@
 //! File locks, and the requests that are answered later.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::Service;
 use super::desk::Desk;
 use super::request::{At, Failure, Sender};
+use super::show::Board;
 use crate::lock::caller::Caller;
 use crate::lock::file_lock::{LockCall, LockKind};
 use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, WaitId};
@@ -18,6 +19,7 @@ use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::BootTime;
 use crate::process::{Reach, nudge};
+use crate::turn;
 
 /// How a request is answered, at once or later: an open with its open file.
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
@@ -30,6 +32,8 @@ pub type Tell = Box<dyn FnOnce() + Send>;
 pub(super) struct Pending {
     answers: HashMap<WaitId, (Sender, Answer)>,
     polls: HashMap<Handle, Tell>,
+    /// Interrupts that overtook their requests.
+    early: HashSet<WaitId>,
     /// The threads whose opens were answered that the board is gone, and when:
     /// the kernel walks the path for them again, once.
     walking: VecDeque<(Pid, BootTime)>,
@@ -46,6 +50,10 @@ const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
 
 /// As many opens as can be walked again at a time; more are only forgotten.
 const WALKING: usize = 256;
+
+/// As many interrupts are kept that came before their requests were put aside: no
+/// more requests are overtaken at a time.
+const EARLY: usize = 1024;
 
 /// A path is walked in less.
 const WALK: Duration = Duration::from_secs(1);
@@ -112,19 +120,13 @@ impl Pending {
         found.and_then(|at| self.walking.remove(at)).is_some()
     }
 
-    /// Keeps the answer of a lock that waits.
-    fn await_lock(
-        &mut self,
-        tried: &Result<Tried, Refusal>,
-        wait: Option<WaitId>,
-        sender: Sender,
-        answer: &mut Option<Answer>,
-    ) {
-        if *tried == Ok(Tried::Waits)
-            && let Some(wait) = wait
-            && let Some(answer) = answer.take()
-        {
-            self.answers.insert(wait, (sender, answer));
+    /// The interrupt of a request that does not wait: it does not yet, if it was
+    /// overtaken, or not any more.
+    fn too_early(&mut self, wait: WaitId) {
+        if !turn::is_overtaking() {
+            self.early.clear();
+        } else if self.early.len() < EARLY {
+            self.early.insert(wait);
         }
     }
 
@@ -165,7 +167,7 @@ impl Service {
             }
             settle_opened(desk, call.handle);
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
-            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            desk.await_lock(&tried, wait, sender, &mut answer);
             tried
         });
         let Some(answer) = answer else { return };
@@ -180,10 +182,10 @@ impl Service {
         };
         drop(pins);
         let mut answer = Some(answer);
-        let tried = self.act_for(sender, Vec::new(), |desk| {
+        let tried = self.act_for(sender, Vec::new(), &[], |desk| {
             settle_opened(desk, call.handle);
             let tried = desk.table.lock(&desk.now, &call, kind, wait, Some(&caller));
-            desk.pending.await_lock(&tried, wait, sender, &mut answer);
+            desk.await_lock(&tried, wait, sender, &mut answer);
             tried?;
             Ok(())
         });
@@ -234,10 +236,10 @@ impl Service {
     /// for one that does not wait.
     pub fn interrupted(&self, wait: WaitId) {
         let (sender, comes_again) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             match state.pending.answers.get(&wait) {
                 Some((sender, _)) => (*sender, state.table.is_sent_back(wait)),
-                None => return,
+                None => return state.pending.too_early(wait),
             }
         };
         // While it still waits for the answer, and can be read. Who comes again
@@ -280,12 +282,10 @@ impl Service {
         } else {
             (super::reader(sender), Vec::new())
         };
-        self.act_for(sender, pins, |desk| {
-            if writes {
-                desk.settle_and_show(ino);
-            } else {
-                desk.settle(ino);
-            }
+        let matters = [Board::Of(ino)];
+        let boards = if writes { &matters[..] } else { &[] };
+        self.act_for(sender, pins, boards, |desk| {
+            desk.settle(ino);
             let mode = OpenMode {
                 again: desk.pending.has_walked(sender.thread, desk.now.boot),
                 ..mode
@@ -298,7 +298,7 @@ impl Service {
                 Opened::Done(handle) => Ok(Some(handle)),
                 Opened::Waits => {
                     if let Some(answer) = answer.take() {
-                        desk.pending.answers.insert(wait, (sender, answer));
+                        desk.put_aside(wait, sender, answer);
                     }
                     Ok(None)
                 }
@@ -346,6 +346,31 @@ impl Service {
 }
 
 impl Desk<'_> {
+    /// Keeps the answer of a lock that waits.
+    fn await_lock(
+        &mut self,
+        tried: &Result<Tried, Refusal>,
+        wait: Option<WaitId>,
+        sender: Sender,
+        answer: &mut Option<Answer>,
+    ) {
+        if *tried == Ok(Tried::Waits)
+            && let Some(wait) = wait
+            && let Some(answer) = answer.take()
+        {
+            self.put_aside(wait, sender, answer);
+        }
+    }
+
+    /// Keeps the answer of a request that waits, unless a signal has ended it
+    /// before.
+    fn put_aside(&mut self, wait: WaitId, sender: Sender, answer: Answer) {
+        self.pending.answers.insert(wait, (sender, answer));
+        if self.pending.early.remove(&wait) {
+            self.table.leave(wait, Refusal::Interrupted, &self.now);
+        }
+    }
+
     /// A file that was to be made was made by another meanwhile: the kernel walks
     /// the path again and finds it. When it has done so before, it is opened here.
     pub(super) fn open_instead(
@@ -364,7 +389,7 @@ impl Desk<'_> {
             again: true,
             ..mode
         };
-        self.settle_and_show(ino);
+        self.settle(ino);
         // Whoever makes a file holds up its directory, and cannot wait.
         match self.table.open(&self.now, caller, ino, mode, None)? {
             Opened::Done(handle) => Ok((ino, Some(handle))),

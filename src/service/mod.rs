@@ -6,10 +6,11 @@ mod content;
 mod desk;
 mod locks;
 pub mod request;
+mod show;
+mod walks;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -23,7 +24,6 @@ use crate::lock::open::OpenMode;
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::process::beside::beside;
 use crate::process::{Pin, Reach, Resolver};
 use crate::watch::Watch;
 
@@ -32,15 +32,15 @@ pub use desk::UserNames;
 use locks::Pending;
 pub use locks::{Answer, Tell};
 pub use request::{At, Failure, Listing, Sender, user};
-
-/// How long reading /proc may take where it may wait for us.
-const PROC_TIME: Duration = Duration::from_millis(200);
+use show::{Board, ROUNDS};
+use walks::Walks;
 
 /// The lock directory, to those who serve it.
 #[derive(Debug)]
 pub struct Service {
     state: Mutex<State>,
     resolver: Arc<Resolver>,
+    walks: Walks,
     watch: Watch,
     device: OnceLock<String>,
 }
@@ -62,6 +62,7 @@ impl Service {
                 pending: Pending::default(),
             }),
             resolver: Arc::new(resolver),
+            walks: Walks::default(),
             watch,
             device: OnceLock::new(),
         }
@@ -115,32 +116,21 @@ impl Service {
         pins: Vec<Pin>,
         event: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.act(|desk| {
-            // What time has ended is let go first, or a process that is let go
-            // and taken up again by one event would end up unwatched.
-            desk.carry_out();
-            let fresh = desk.watch_all(pins)?;
-            let answer = event(desk);
-            desk.carry_out();
-            for process in fresh {
-                if !desk.table.hangs_on(process) {
-                    desk.watch.remove(process);
-                }
-            }
-            answer
-        })
+        self.act(|desk| desk.with(pins, event))
     }
 
-    /// The same for a caller, who may be refused a board by it.
+    /// The same for a caller, who may be refused a board by it; to what happens
+    /// it matters who has those of `boards` that file locks hold.
     fn act_for<T>(
         &self,
         sender: Sender,
         pins: Vec<Pin>,
+        boards: &[Board<'_>],
         event: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut defeat = None;
-        let answer = self.act_with(pins, |desk| {
-            let answer = event(desk);
+        let answer = self.act_shown(boards, |desk| {
+            let answer = desk.with(pins, event);
             defeat = desk.table.take_defeat();
             answer
         });
@@ -150,6 +140,30 @@ impl Service {
             self.act(|desk| desk.table.remember_scripts(ino, &caller));
         }
         answer
+    }
+
+    /// Runs an event to which it matters who has those of `boards` that file locks
+    /// hold.
+    fn act_shown<T>(&self, boards: &[Board<'_>], event: impl FnOnce(&mut Desk<'_>) -> T) -> T {
+        let mut event = event;
+        let mut shown = Vec::new();
+        let mut rounds = 0;
+        loop {
+            let done = self.act(|desk| {
+                // They may have changed hands meanwhile.
+                if rounds >= ROUNDS || desk.locked(boards) == shown {
+                    Ok(event(desk))
+                } else {
+                    Err(event)
+                }
+            });
+            match done {
+                Ok(answer) => return answer,
+                Err(again) => event = again,
+            }
+            shown = self.show(boards);
+            rounds += 1;
+        }
     }
 
     /// A watched process has ended.
@@ -166,12 +180,9 @@ impl Service {
 
     fn caller(&self, sender: Sender, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
         let Sender { thread, user } = sender;
-        // Nobody can come to have a board open while we look.
-        if !self.state.lock().table.others_have_open(thread) {
-            return self.resolver.caller(thread, user, reach);
-        }
         let resolver = Arc::clone(&self.resolver);
-        beside(PROC_TIME, move || resolver.caller(thread, user, reach))
+        self.walks
+            .walk(user.uid, move || resolver.caller(thread, user, reach))
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -211,7 +222,7 @@ impl Service {
         open: Option<OpenMode>,
     ) -> Result<(Attributes, Option<Handle>), Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
-        self.act_for(sender, pins, |desk| {
+        self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
             let made = desk
@@ -234,7 +245,7 @@ impl Service {
         } else {
             self.caller(sender, Reach::Root)?
         };
-        self.act_for(sender, pins, |desk| {
+        self.act_for(sender, pins, &[], |desk| {
             desk.settle(ino);
             Ok(desk.table.open_directory(&caller, ino, listing)?)
         })
@@ -273,7 +284,7 @@ impl Service {
         (dir, name): At<'_>,
     ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
-        self.act_for(sender, pins, |desk| {
+        self.act_for(sender, pins, &[], |desk| {
             desk.settle(ino);
             desk.settle(dir);
             desk.settled(dir, name)?;
@@ -291,10 +302,11 @@ impl Service {
         kind: RenameKind,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(to.0))?;
-        self.act_for(sender, pins, |desk| {
-            desk.settled_and_shown(from.0, from.1)?;
+        let boards = [Board::Named(from), Board::Named(to)];
+        self.act_for(sender, pins, &boards, |desk| {
+            desk.settled(from.0, from.1)?;
             desk.settle(to.0);
-            desk.settled_and_shown(to.0, to.1)?;
+            desk.settled(to.0, to.1)?;
             Ok(desk.table.rename(&desk.now, &caller, from, to, kind)?)
         })
     }
@@ -307,8 +319,8 @@ impl Service {
         directory: bool,
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act_for(sender, pins, |desk| {
-            desk.settled_and_shown(dir, name)?;
+        self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
+            desk.settled(dir, name)?;
             Ok(desk
                 .table
                 .unlink(&desk.now, &caller, (dir, name), directory)?)
@@ -324,8 +336,8 @@ impl Service {
         change: &Change,
     ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
-        self.act_for(sender, pins, |desk| {
-            desk.settle_and_show(ino);
+        self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
+            desk.settle(ino);
             desk.table.change(&desk.now, &caller, ino, handle, change)?;
             Ok(desk.table.attributes(ino, &desk.now)?)
         })

@@ -190,8 +190,10 @@ print('ready', flush=True)";
     others_go_on(&lab);
     caller.say("go");
     others_go_on(&lab);
-    // Whatever it is told, it is told.
+    // It is told nevertheless.
     assert!(caller.line().starts_with("touched "));
+    others_go_on(&lab);
+    drop(stuck);
     others_go_on(&lab);
 }
 
