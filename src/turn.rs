@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 
 /// A moment: what is read from /proc when nothing is in the way takes a fraction
 /// of it.
-const MOMENT: Duration = Duration::from_millis(2);
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Gives a request up, known by its number, which is answered nevertheless.
 type GiveUp = dyn Fn(u64) + Send + Sync;

@@ -101,6 +101,12 @@ impl Table {
         {
             return Ok(Opened::Done(handle));
         }
+        // Another inode has its name by now: what is opened is that board.
+        let board = self.in_the_way(ino);
+        let ino = match self.nodes.get(&board) {
+            Some(node) if mode.again && node.is_file() => board,
+            _ => ino,
+        };
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
                 self.park(now, wait, ino, caller, mode);
@@ -113,6 +119,11 @@ impl Table {
             }
             (Err(refusal), _) => Err(refusal),
         }
+    }
+
+    /// Whether an open would wait to learn what a board is.
+    pub fn open_waits(&self, caller: &Caller, ino: Ino, mode: OpenMode) -> bool {
+        self.judge_open(caller, ino, mode) == Ok(Judged::Waits)
     }
 
     /// What an open comes to. Changes nothing.

@@ -371,8 +371,9 @@ impl Desk<'_> {
         }
     }
 
-    /// A file that was to be made was made by another meanwhile: the kernel walks
-    /// the path again and finds it. When it has done so before, it is opened here.
+    /// A file that was to be made was made by another meanwhile: it is opened.
+    /// Whoever makes a file holds up its directory, and cannot wait: where an open
+    /// would, the kernel walks the path again, once, and finds it.
     pub(super) fn open_instead(
         &mut self,
         sender: Sender,
@@ -380,17 +381,16 @@ impl Desk<'_> {
         (dir, name): At<'_>,
         mode: OpenMode,
     ) -> Result<(Ino, Option<Handle>), Refusal> {
-        if !self.pending.has_walked(sender.thread, self.now.boot) {
-            self.pending.walks_again(sender.thread, self.now.boot);
-            return Err(Refusal::Gone);
-        }
         let ino = self.table.lookup(dir, name)?;
         let mode = OpenMode {
             again: true,
             ..mode
         };
-        self.settle(ino);
-        // Whoever makes a file holds up its directory, and cannot wait.
+        let has_walked = self.pending.has_walked(sender.thread, self.now.boot);
+        if !has_walked && self.table.open_waits(caller, ino, mode) {
+            self.pending.walks_again(sender.thread, self.now.boot);
+            return Err(Refusal::Gone);
+        }
         match self.table.open(&self.now, caller, ino, mode, None)? {
             Opened::Done(handle) => Ok((ino, Some(handle))),
             Opened::Waits => Err(Refusal::Busy),

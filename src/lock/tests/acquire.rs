@@ -296,6 +296,29 @@ fn o_rdonly_with_o_trunc_counts_as_writing() {
 }
 
 #[test]
+fn an_open_that_has_walked_again_opens_what_has_the_name_by_now() {
+    let again = OpenMode {
+        again: true,
+        ..WRITE
+    };
+    let mut lab = held();
+    let ino = lab.ino("b");
+    lab.open(&bob(), "b", READ).unwrap();
+    lab.rm(&alice(), "b").unwrap();
+    let handle = lab.create(&alice(), "c", WRITE).unwrap();
+    lab.mv(&alice(), "c", "b").unwrap();
+    assert_ne!(lab.ino("b"), ino);
+    // It is claimed: whoever opens it cannot have it.
+    assert_eq!(lab.open_ino(&bob(), ino, again), Err(Refusal::Busy));
+    // It is locked: whoever opens it may want to wait for it.
+    assert_eq!(lab.flock(&alice(), handle, Exclusive), Ok(Tried::Granted));
+    let opened = lab.open_ino(&bob(), ino, again).unwrap();
+    let wait = lab.wait_flock(&bob(), opened, Exclusive).unwrap();
+    lab.close(handle);
+    assert_eq!(lab.answered(wait), Some(Ok(None)));
+}
+
+#[test]
 fn an_open_that_has_walked_again_is_answered_as_while_the_board_was_held() {
     let again = |mode| OpenMode {
         again: true,
