@@ -105,7 +105,7 @@ impl fmt::Display for Refusal {
             Refusal::RefusedBefore => {
                 "the caller was refused this board before, it is not its own to release"
             }
-            Refusal::Orphan => "the script that it worked for has ended, nobody is left to hold",
+            Refusal::Orphan => "the script that it worked for has ended, with all that it held",
             Refusal::Unseen => {
                 "its process is in a pid namespace that cannot be seen, and no lease applies"
             }

@@ -1,6 +1,6 @@
 //! Releasing a board (semantics.md, "Release").
 
-use super::caller::Caller;
+use super::caller::{Caller, Standing};
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Held};
 use super::ids::{Ino, ProcessId, Uid};
@@ -35,8 +35,8 @@ impl Table {
     /// one the hold ends.
     ///
     /// # Errors
-    /// `Missing`; `NotYours`, `UnlinksToTake`, `RefusedBefore` by the rules of
-    /// release; `NotEmpty`, `IsDirectory`, `NotDirectory`.
+    /// `Missing`; `NotYours`, `UnlinksToTake`, `RefusedBefore`, `Orphan` by the
+    /// rules of release; `NotEmpty`, `IsDirectory`, `NotDirectory`.
     pub fn unlink(
         &mut self,
         now: &Now,
@@ -104,6 +104,9 @@ impl Table {
             Holder::Detached | Holder::Gone => Ok(()),
             _ if self.options.release == ReleaseRule::Holder => Err(Refusal::NotYours),
             _ if UNLINK_TO_TAKE.contains(&caller.program.as_str()) => Err(Refusal::UnlinksToTake),
+            // The `rm` of a script that was killed: it means the hold of that one,
+            // which ended with it.
+            _ if matches!(caller.standing, Standing::Orphan(_)) => Err(Refusal::Orphan),
             _ if claim.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
             Holder::Process(_) | Holder::Files(_) => Ok(()),
         }

@@ -53,6 +53,13 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether one of these watched processes has ended.
+    pub fn any_has_ended(&self, processes: &[ProcessId]) -> bool {
+        processes
+            .iter()
+            .any(|process| self.watch.has_ended(*process))
+    }
+
     /// Whether a process has ended or is about to.
     pub fn is_ending(&self, process: ProcessId) -> bool {
         self.watch.has_ended(process) || self.resolver.is_ending(process)

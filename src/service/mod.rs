@@ -320,6 +320,11 @@ impl Service {
     ) -> Result<(), Failure> {
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
+            // Who it removes for ended while that was found out: this is no longer
+            // what it was to remove. The kernel walks the path again.
+            if desk.any_has_ended(caller.lineage()) {
+                return Err(Refusal::Gone.into());
+            }
             desk.settled(dir, name)?;
             Ok(desk
                 .table

@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         parallel_subshells_are_two_callers("bash", "dash", "zsh", "busybox");
         a_subshell_that_outlives_its_script_holds_to_its_end("bash", "dash", "zsh", "busybox");
         an_orphan_takes_nothing("python3");
+        an_orphan_removes_nothing_of_anothers("python3");
         a_script_called_like_a_tool_holds("bash");
     ]
 }
@@ -584,6 +585,31 @@ fn an_orphan_takes_nothing() {
         free(&lab, "b", exec);
         lab.wait_for_log_from(from, |line| line.contains("b: refused"));
     }
+}
+
+fn an_orphan_removes_nothing_of_anothers() {
+    // A script that is killed while its rm is on its way.
+    const SCRIPT: &str = "
+import os, sys, time
+script = os.getpid()
+open('b', 'x')
+if os.fork() == 0:
+    while os.getppid() == script: time.sleep(0.001)
+    while not os.path.exists('go'): time.sleep(0.001)
+    os.execvp('rm', ['rm', 'b'])
+print('have', flush=True)
+os.wait()
+";
+    let lab = Lab::new(&[]);
+    let mut script = lab.program("python3", &["-c", SCRIPT]);
+    script.expect("have");
+    script.kill();
+    becomes_free(&lab, "b");
+    let mut next = lab.shell();
+    let from = lab.log().len();
+    next.ok("touch b go");
+    lab.wait_for_log_from(from, |line| line.contains("b: refused"));
+    held_by(&lab, "b", next.pid(), "an orphan's rm came");
 }
 
 fn a_script_called_like_a_tool_holds() {

@@ -52,7 +52,6 @@ fn the_files_user_root_and_the_daemons_user_may() {
     let these = [
         alices_other_job(),
         detached(ALICE),
-        orphan(ALICE),
         unseen(ALICE),
         root(),
         daemons_user(),
@@ -61,6 +60,17 @@ fn the_files_user_root_and_the_daemons_user_may() {
         let who = who.by("rm");
         assert_eq!(held(options).rm(&who, "b"), Ok(()), "{who:?}");
     }
+}
+
+#[test]
+fn an_orphan_means_the_hold_that_ended_with_its_script() {
+    for who in [orphan(ALICE), orphan(root().user)] {
+        assert_eq!(rm(&who.by("rm")), Err(Refusal::Orphan));
+    }
+    // A detached claim has no script.
+    let mut lab = Lab::new();
+    lab.touch(&detached(ALICE), "b").unwrap();
+    assert_eq!(lab.rm(&orphan(ALICE).by("rm"), "b"), Ok(()));
 }
 
 #[test]
