@@ -19,13 +19,11 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{
-    GENERATION, NO_LIFETIME, attr, empty, entry, handle, ino, mode, refused, sender, xattr_value,
-};
+use super::answer::{attr, empty, entry, handle, ino, mode, refused, sender, xattr_value};
 use super::{attributes, locks, xattr};
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Change, Kind};
-use crate::lock::ids::{self, Handle, Pid};
+use crate::lock::ids::{self, Pid};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
@@ -235,24 +233,13 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let made = self.0.make(
+        self.0.create(
             sender(request),
             (ino(parent), name.as_bytes()),
-            Make::File,
             flags & libc::O_EXCL != 0,
-            Some(mode(flags)),
+            mode(flags),
+            (locks::wait_id(request), locks::created(reply)),
         );
-        match made {
-            Ok((made, Some(Handle(number)))) => reply.created(
-                &NO_LIFETIME,
-                &attributes::to_fuse(&made),
-                GENERATION,
-                FileHandle(number),
-                FopenFlags::FOPEN_DIRECT_IO,
-            ),
-            Ok((_, None)) => reply.error(Errno::EIO),
-            Err(failure) => reply.error(refused("create", failure)),
-        }
     }
 
     fn read(
@@ -594,7 +581,6 @@ impl Adapter {
         reply: ReplyEntry,
     ) {
         let at = (ino(parent), name.as_bytes());
-        let made = self.0.make(sender(request), at, make, true, None);
-        entry(reply, what, made.map(|(attributes, _)| attributes));
+        entry(reply, what, self.0.make(sender(request), at, make));
     }
 }

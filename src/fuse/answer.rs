@@ -41,6 +41,7 @@ pub(super) fn mode(flags: i32) -> OpenMode {
         truncate: flags & libc::O_TRUNC != 0,
         nonblock: flags & libc::O_NONBLOCK != 0,
         again: false,
+        brief: false,
     }
 }
 

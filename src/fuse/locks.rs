@@ -1,12 +1,14 @@
 //! File locks, waiting opens and polling in fuser's words.
 
-use fuser::{FileHandle, FopenFlags, LockOwner, PollEvents, ReplyEmpty, ReplyOpen, Request};
+use fuser::{
+    FileHandle, FopenFlags, LockOwner, PollEvents, ReplyCreate, ReplyEmpty, ReplyOpen, Request,
+};
 
-use super::answer::{handle, refused, sender};
-use super::interrupt;
+use super::answer::{GENERATION, NO_LIFETIME, handle, refused, sender};
+use super::{attributes, interrupt};
 use crate::lock::file_lock::{Class, LockCall, LockKind, Range};
 use crate::lock::ids::{self, Handle, Pid, WaitId};
-use crate::service::{Answer, Failure, Sender};
+use crate::service::{Answer, Created, Failure, Sender};
 
 /// flock(2) and not fcntl(2) (FUSE_LK_FLOCK of linux/fuse.h).
 const LK_FLOCK: u32 = 1;
@@ -80,6 +82,20 @@ pub(super) fn opened(reply: ReplyOpen) -> Answer {
         }
         Ok(None) => reply.error(fuser::Errno::EIO),
         Err(failure) => reply.error(refused("open", failure)),
+    })
+}
+
+/// Answers the creation of a file, now or later.
+pub(super) fn created(reply: ReplyCreate) -> Created {
+    Box::new(move |outcome| match outcome {
+        Ok((made, Handle(number))) => reply.created(
+            &NO_LIFETIME,
+            &attributes::to_fuse(&made),
+            GENERATION,
+            FileHandle(number),
+            FopenFlags::FOPEN_DIRECT_IO,
+        ),
+        Err(failure) => reply.error(refused("create", failure)),
     })
 }
 

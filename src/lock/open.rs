@@ -23,6 +23,8 @@ pub struct OpenMode {
     /// The kernel walks the path for it a second time, and the last: it was
     /// answered `Gone` before.
     pub again: bool,
+    /// Nobody can make a file in its directory while it waits.
+    pub brief: bool,
 }
 
 impl OpenMode {

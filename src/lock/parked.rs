@@ -5,12 +5,17 @@
 //! They have no place in the queue. Who waits in it is to have the board; an
 //! open only waits to learn what the board is.
 
+use std::time::Duration;
+
 use super::caller::Caller;
 use super::ids::{Ino, WaitId};
 use super::open::{Judged, OpenMode};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{BootTime, Now};
+
+/// How long an open waits that keeps all others from making files.
+const BRIEF: Duration = Duration::from_millis(500);
 
 /// An open that waits.
 #[derive(Clone, Debug)]
@@ -32,9 +37,9 @@ impl Table {
         mode: OpenMode,
     ) {
         let patience = self.patience.map(|patience| patience.send_back);
-        let most = patience.map_or(self.options.open_wait, |most| {
-            most.min(self.options.open_wait)
-        });
+        let brief = mode.brief.then_some(BRIEF);
+        let limits = [Some(self.options.open_wait), patience, brief];
+        let most = limits.into_iter().flatten().min().unwrap_or_default();
         let until = BootTime(now.boot.0.saturating_add(most));
         self.open_until.insert((until, wait));
         self.openings.insert(

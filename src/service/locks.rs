@@ -9,13 +9,11 @@ use parking_lot::Mutex;
 
 use super::Service;
 use super::desk::Desk;
-use super::request::{At, Failure, Sender};
-use super::show::Board;
-use crate::lock::caller::Caller;
+use super::request::{Failure, Sender};
+use crate::lock::attributes::Attributes;
 use crate::lock::file_lock::{LockCall, LockKind};
 use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, WaitId};
 use crate::lock::locking::{Conflict, Tried};
-use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::BootTime;
 use crate::process::{Reach, nudge};
@@ -23,6 +21,9 @@ use crate::turn;
 
 /// How a request is answered, at once or later: an open with its open file.
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
+
+/// How a request is answered that makes a file and opens it.
+pub type Created = Box<dyn FnOnce(Result<(Attributes, Handle), Failure>) + Send>;
 
 /// Tells a process that polls an open file that there is something to read.
 pub type Tell = Box<dyn FnOnce() + Send>;
@@ -82,7 +83,7 @@ impl Pending {
         }
     }
 
-    fn walks_again(&mut self, thread: Option<Pid>, now: BootTime) {
+    pub fn walks_again(&mut self, thread: Option<Pid>, now: BootTime) {
         if self.walking.len() >= WALKING {
             self.walking.pop_front();
         }
@@ -110,7 +111,7 @@ impl Pending {
 
     /// Whether an open of this thread is one for which the kernel has walked
     /// the path again.
-    fn has_walked(&mut self, thread: Option<Pid>, now: BootTime) -> bool {
+    pub fn has_walked(&mut self, thread: Option<Pid>, now: BootTime) -> bool {
         let recent = |walked: &BootTime| now.0.saturating_sub(walked.0) < WALK;
         self.walking.retain(|(_, walked)| recent(walked));
         let found = self
@@ -258,64 +259,6 @@ impl Service {
         });
     }
 
-    /// Opens a board that is there, at once or once it is decided what it is.
-    pub fn open(&self, sender: Sender, ino: Ino, mode: OpenMode, wait: WaitId, answer: Answer) {
-        let mut answer = Some(answer);
-        let opened = self.try_open(sender, ino, mode, wait, &mut answer);
-        if let Some(answer) = answer {
-            answer(opened);
-        }
-    }
-
-    fn try_open(
-        &self,
-        sender: Sender,
-        ino: Ino,
-        mode: OpenMode,
-        wait: WaitId,
-        answer: &mut Option<Answer>,
-    ) -> Result<Option<Handle>, Failure> {
-        // Reading needs no reason: the walk through /proc is saved.
-        let writes = mode.write || mode.truncate;
-        let (caller, pins) = if writes {
-            self.caller(sender, self.reach_to(ino, mode))?
-        } else {
-            (super::reader(sender), Vec::new())
-        };
-        let matters = [Board::Of(ino)];
-        let boards = if writes { &matters[..] } else { &[] };
-        self.act_for(sender, pins, boards, |desk| {
-            desk.settle(ino);
-            let mode = OpenMode {
-                again: desk.pending.has_walked(sender.thread, desk.now.boot),
-                ..mode
-            };
-            let opened = desk.table.open(&desk.now, &caller, ino, mode, Some(wait));
-            if opened == Err(Refusal::Gone) {
-                desk.pending.walks_again(sender.thread, desk.now.boot);
-            }
-            match opened? {
-                Opened::Done(handle) => Ok(Some(handle)),
-                Opened::Waits => {
-                    if let Some(answer) = answer.take() {
-                        desk.put_aside(wait, sender, answer);
-                    }
-                    Ok(None)
-                }
-            }
-        })
-    }
-
-    /// How far up the ancestors of one who opens matter: whoever is not refused
-    /// may be on the holder's side.
-    fn reach_to(&self, ino: Ino, mode: OpenMode) -> Reach {
-        if mode.append || self.state.lock().table.is_by_locks(ino) {
-            Reach::Root
-        } else {
-            Reach::Holder
-        }
-    }
-
     /// Whether there is something new to be read through an open file; `tell`
     /// is called at the next change.
     pub fn poll(&self, handle: Handle, tell: Option<Tell>) -> bool {
@@ -364,36 +307,10 @@ impl Desk<'_> {
 
     /// Keeps the answer of a request that waits, unless a signal has ended it
     /// before.
-    fn put_aside(&mut self, wait: WaitId, sender: Sender, answer: Answer) {
+    pub(super) fn put_aside(&mut self, wait: WaitId, sender: Sender, answer: Answer) {
         self.pending.answers.insert(wait, (sender, answer));
         if self.pending.early.remove(&wait) {
             self.table.leave(wait, Refusal::Interrupted, &self.now);
-        }
-    }
-
-    /// A file that was to be made was made by another meanwhile: it is opened.
-    /// Whoever makes a file holds up its directory, and cannot wait: where an open
-    /// would, the kernel walks the path again, once, and finds it.
-    pub(super) fn open_instead(
-        &mut self,
-        sender: Sender,
-        caller: &Caller,
-        (dir, name): At<'_>,
-        mode: OpenMode,
-    ) -> Result<(Ino, Option<Handle>), Refusal> {
-        let ino = self.table.lookup(dir, name)?;
-        let mode = OpenMode {
-            again: true,
-            ..mode
-        };
-        let has_walked = self.pending.has_walked(sender.thread, self.now.boot);
-        if !has_walked && self.table.open_waits(caller, ino, mode) {
-            self.pending.walks_again(sender.thread, self.now.boot);
-            return Err(Refusal::Gone);
-        }
-        match self.table.open(&self.now, caller, ino, mode, None)? {
-            Opened::Done(handle) => Ok((ino, Some(handle))),
-            Opened::Waits => Err(Refusal::Busy),
         }
     }
 }

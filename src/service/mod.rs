@@ -5,6 +5,7 @@ mod adopt;
 mod content;
 mod desk;
 mod locks;
+mod opens;
 pub mod request;
 mod show;
 mod walks;
@@ -20,7 +21,6 @@ use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
 use crate::lock::caller::Caller;
 use crate::lock::ids::{Handle, Ino, ProcessId};
-use crate::lock::open::OpenMode;
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
@@ -30,7 +30,7 @@ use crate::watch::Watch;
 use desk::Desk;
 pub use desk::UserNames;
 use locks::Pending;
-pub use locks::{Answer, Tell};
+pub use locks::{Answer, Created, Tell};
 pub use request::{At, Failure, Listing, Sender, user};
 use show::{Board, ROUNDS};
 use walks::Walks;
@@ -212,29 +212,21 @@ impl Service {
         })
     }
 
-    /// Claims a free board; with `open`, opens it too.
+    /// Claims a free board.
     pub fn make(
         &self,
         sender: Sender,
         (dir, name): At<'_>,
         make: Make,
-        exclusive: bool,
-        open: Option<OpenMode>,
-    ) -> Result<(Attributes, Option<Handle>), Failure> {
+    ) -> Result<Attributes, Failure> {
         let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
-        self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
+        self.act_for(sender, pins, &[], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
-            let made = desk
+            let (ino, _) = desk
                 .table
-                .make(&desk.now, &caller, (dir, name), make, exclusive, open);
-            let (ino, handle) = match (made, open) {
-                (Err(Refusal::Gone), Some(mode)) => {
-                    desk.open_instead(sender, &caller, (dir, name), mode)?
-                }
-                (made, _) => made?,
-            };
-            Ok((desk.table.attributes(ino, &desk.now)?, handle))
+                .make(&desk.now, &caller, (dir, name), make, true, None)?;
+            Ok(desk.table.attributes(ino, &desk.now)?)
         })
     }
 

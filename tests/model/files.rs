@@ -281,5 +281,6 @@ fn open_mode(mode: Mode) -> OpenMode {
         truncate: mode.truncate,
         nonblock: mode.nonblock,
         again: false,
+        brief: false,
     }
 }

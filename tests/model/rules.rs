@@ -200,6 +200,9 @@ impl Model {
             };
             return (errors, true);
         }
+        if asks.kind == Caller::Orphan {
+            return (vec![libc::EPERM], true);
+        }
         let mut sure = true;
         for (board, processes, uid) in &hold.refused {
             let same = match asks.lineage.first() {

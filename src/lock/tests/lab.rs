@@ -23,6 +23,7 @@ pub const READ: OpenMode = OpenMode {
     truncate: false,
     nonblock: false,
     again: false,
+    brief: false,
 };
 pub const WRITE: OpenMode = OpenMode {
     write: true,
