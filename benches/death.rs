@@ -37,6 +37,8 @@ fn main() {
     let locks = temp.path().join("locks");
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_boardlock"))
         .arg("mount")
+        .arg("--state")
+        .arg(temp.path().join("state"))
         .arg(&locks)
         .env("NO_COLOR", "1")
         .stderr(Stdio::piped())

@@ -186,7 +186,10 @@ impl Lab {
         lab.serve(bare, "bare");
         for (name, args) in [("locks", &[][..]), ("quiet", &["-q"])] {
             let mut daemon = Command::new(env!("CARGO_BIN_EXE_boardlock"));
-            daemon.arg("mount").args(args).arg(lab.dir(name));
+            // The default is on a tmpfs, too.
+            let state = lab.dir("tmpfs").join(format!("{name}.state"));
+            daemon.arg("mount").args(args).arg("--state").arg(state);
+            daemon.arg(lab.dir(name));
             lab.serve(daemon, name);
         }
         lab

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
-use crate::cli::options::MountPlan;
+use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
 use crate::fuse::interrupt;
 use crate::fuse::mount::{self, Mounted};
@@ -21,6 +21,7 @@ use crate::migrate::{self, Found};
 use crate::printable::printable;
 use crate::process::{Lists, Proc, Resolver};
 use crate::service::{self, Service};
+use crate::store::{self, Store};
 use crate::turn;
 use crate::watch::{Event, Watch};
 
@@ -48,8 +49,13 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
         Resolver::new(Proc::system(), lists(plan)?),
         watch,
     ));
+    // The lock of the state file keeps two daemons from having one.
+    let state = state(plan, &prepared.dir)?;
     let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
     service.set_device(mounted.device());
+    if let Some((store, found)) = state {
+        restore(&service, store, found);
+    }
     // Requests wait in the kernel until the session begins: nobody gets a board
     // that is about to be taken over.
     take_over(&service, &found);
@@ -186,6 +192,53 @@ fn lists(plan: &MountPlan) -> Result<Lists, String> {
         lists.add_session_manager(name).map_err(|e| e.to_string())?;
     }
     Ok(lists)
+}
+
+/// Opens the state file.
+fn state(plan: &MountPlan, dir: &Path) -> Result<Option<(Store, Option<store::Found>)>, String> {
+    let (path, demanded) = match &plan.state {
+        StatePlan::None => return Ok(None),
+        StatePlan::File(path) => (path.clone(), true),
+        StatePlan::Default => match store::default_path(dir) {
+            Some(path) => (path, false),
+            None => {
+                log::warn!(
+                    "there is no runtime directory ($XDG_RUNTIME_DIR): what is held is \
+                     forgotten when the daemon ends; name a file by --state"
+                );
+                return Ok(None);
+            }
+        },
+    };
+    let owner = store::owner(dir).map_err(|e| format!("cannot tell which boot this is: {e}"))?;
+    match Store::open(&path, owner) {
+        Ok(opened) => Ok(Some(opened)),
+        // Nothing was ever recorded there.
+        Err(error) if !demanded && !path.exists() => {
+            log::warn!("{error}; what is held is forgotten when the daemon ends");
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Takes over what was held when the last daemon ended.
+fn restore(service: &Service, store: Store, found: Option<store::Found>) {
+    let file = shown(store.path());
+    let recorded = found.is_some();
+    let restored = service.restore(store, found);
+    if recorded {
+        log::info!(
+            "{file}: {} held still, {} whose holders ended meanwhile",
+            restored.held,
+            restored.freed
+        );
+    } else {
+        log::info!("what is held is recorded in {file}");
+    }
+    if restored.lost > 0 {
+        log::error!("{file}: {} names in it made no sense", restored.lost);
+    }
 }
 
 /// Takes over the lock files that were there before, where they still count.

@@ -18,5 +18,6 @@ pub mod printable;
 pub mod process;
 pub mod report;
 pub mod service;
+pub mod store;
 pub mod turn;
 pub mod watch;

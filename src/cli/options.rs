@@ -1,6 +1,7 @@
 //! What the options of a mount mean. Long options and `-o` come together here,
 //! in one pure function, with clap out of the picture.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,10 +53,24 @@ pub struct MountPlan {
     pub max_boards: usize,
     /// Limit on boards of one user.
     pub max_per_user: usize,
+    /// Where what is held is recorded.
+    pub state: StatePlan,
     /// Whether all users are served: demanded, forbidden, or where possible.
     pub allow_other: Option<bool>,
     /// How much is logged.
     pub verbosity: Verbosity,
+}
+
+/// Where what is held is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StatePlan {
+    /// In the runtime directory, if there is one.
+    #[default]
+    Default,
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere.
+    None,
 }
 
 /// An option that cannot be followed, and why.
@@ -86,6 +101,7 @@ const OWN: &[&str] = &[
     "session_manager",
     "max_boards",
     "max_per_user",
+    "state",
     "over",
     "allow_other",
     "no_allow_other",
@@ -168,6 +184,7 @@ struct Settings {
     open_wait: Option<Duration>,
     max_boards: Option<usize>,
     max_per_user: Option<usize>,
+    state: Option<StatePlan>,
     allow_other: Option<bool>,
 }
 
@@ -196,6 +213,9 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
     if let Some(text) = &args.max_per_user {
         s.max_per_user = Some(limit("--max-per-user", text)?);
     }
+    if let Some(file) = &args.state {
+        s.state = Some(state("--state", file.as_os_str())?);
+    }
     for (option, given, list) in [
         ("--one-shot", &args.one_shot, &mut s.one_shot),
         ("--wrapper", &args.wrapper, &mut s.wrapper),
@@ -223,6 +243,7 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
         open_wait: s.open_wait.unwrap_or(OPEN_WAIT),
         max_boards,
         max_per_user: s.max_per_user.unwrap_or(MAX_PER_USER).min(max_boards),
+        state: s.state.unwrap_or_default(),
         allow_other: s.allow_other,
         verbosity: match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Quiet,
@@ -271,6 +292,7 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
         "lease" => s.lease = Some(lease(&shown, needed(&shown, value)?)?),
         "max_boards" => s.max_boards = Some(limit(&shown, needed(&shown, value)?)?),
         "max_per_user" => s.max_per_user = Some(limit(&shown, needed(&shown, value)?)?),
+        "state" => s.state = Some(state(&shown, OsStr::new(needed(&shown, value)?))?),
         "one_shot" => names(&mut s.one_shot, &shown, needed(&shown, value)?, ':')?,
         "wrapper" => names(&mut s.wrapper, &shown, needed(&shown, value)?, ':')?,
         "session_manager" => names(&mut s.session_manager, &shown, needed(&shown, value)?, ':')?,
@@ -341,6 +363,16 @@ fn lease(option: &str, text: &str) -> Result<Duration, OptionError> {
 /// An open that waits holds up the program that opens, and nobody can tell that
 /// from a hang: an hour is more than anybody can mean.
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+fn state(option: &str, file: &OsStr) -> Result<StatePlan, OptionError> {
+    if file.is_empty() {
+        return refuse(format!("{option} needs a file, or none"));
+    }
+    Ok(match file.to_str() {
+        Some("none") => StatePlan::None,
+        _ => StatePlan::File(PathBuf::from(file)),
+    })
+}
 
 fn open_wait(option: &str, text: &str) -> Result<Duration, OptionError> {
     if text == "0" {

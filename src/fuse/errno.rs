@@ -66,6 +66,11 @@ pub fn of_failure(failure: &Failure, what: &str) -> Errno {
             log::debug!("finding out who asks to {what} takes too long");
             Errno::ESTALE
         }
+        // Told in the log when it began.
+        Failure::Unrecorded(error) => match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Errno::ENOSPC,
+            _ => Errno::EIO,
+        },
         Failure::System(error) => {
             log::error!("cannot find out who asks to {what}: {error}");
             match error.raw_os_error() {

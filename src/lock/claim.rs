@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::caller::{Caller, Chain};
 use super::ids::{Pid, ProcessId, Token, Uid, User};
 use super::refusal::Refusal;
@@ -143,11 +145,11 @@ impl Claim {
 }
 
 /// Who was refused what about a board during one hold of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused(VecDeque<(Refusee, Refusal)>);
 
 /// A caller as a refusal remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Refusee {
     Process(ProcessId),
     /// A script around a program that was refused.

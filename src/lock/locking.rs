@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::caller::{Caller, Chain};
 use super::claim::{Claim, Holder, Refused};
 use super::effect::{Effect, End, Held};
@@ -39,7 +41,7 @@ pub struct Conflict {
 }
 
 /// An open file of a board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardFile {
     /// The open file.
     pub handle: Handle,

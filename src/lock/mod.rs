@@ -11,6 +11,7 @@
 //! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
 //! | Metadata: content | `content.rs`, `record.rs` |
 //! | Metadata: times, mode, extended attributes | `attributes.rs` |
+//! | What outlives the daemon | `saved.rs`, `tracked.rs` |
 //! | Directories and links | `node.rs`, `acquire.rs` |
 
 pub mod acquire;
@@ -34,8 +35,10 @@ pub mod record;
 pub mod refusal;
 pub mod release;
 pub mod rename;
+pub mod saved;
 pub mod table;
 pub mod time;
+mod tracked;
 mod watchers;
 
 #[cfg(test)]

@@ -107,6 +107,11 @@ impl Directory {
         self.entries.get(name).map(|entry| entry.ino)
     }
 
+    /// The place of a name in listings.
+    pub fn place(&self, name: &[u8]) -> Option<u64> {
+        self.entries.get(name).map(|entry| entry.place)
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

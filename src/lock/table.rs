@@ -15,7 +15,9 @@ use super::parked::Opening;
 use super::queue::{Patience, Waiter};
 use super::recall::Kept;
 use super::refusal::Refusal;
+use super::saved::Counters;
 use super::time::{BootTime, Now, Timestamp};
+use super::tracked::Tracked;
 
 /// All boards of one lock directory.
 ///
@@ -25,7 +27,7 @@ use super::time::{BootTime, Now, Timestamp};
 #[derive(Debug)]
 pub struct Table {
     pub(super) options: Options,
-    pub(super) nodes: HashMap<Ino, Node>,
+    pub(super) nodes: Tracked<Ino, Node>,
     pub(super) opens: HashMap<Handle, Open>,
     pub(super) deadlines: Deadlines,
     /// Which claims hang on a process.
@@ -66,9 +68,11 @@ impl Table {
             gid: Gid(0),
         };
         let root = Node::new(Body::Directory(Directory::default()), (nobody, now.wall));
+        let mut nodes = Tracked::new();
+        nodes.insert(Ino::ROOT, root);
         Table {
             options,
-            nodes: HashMap::from([(Ino::ROOT, root)]),
+            nodes,
             opens: HashMap::new(),
             deadlines: Deadlines::default(),
             processes: HashMap::new(),
@@ -215,6 +219,24 @@ impl Table {
     pub(super) fn new_handle(&mut self) -> Handle {
         self.last_handle += 1;
         Handle(self.last_handle)
+    }
+
+    /// How far the numbers got that are never given out twice.
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            ino: self.last_ino,
+            handle: self.last_handle,
+            token: self.last_token,
+            claim: self.last_claim,
+        }
+    }
+
+    /// No number up to these is given out any more.
+    pub(super) fn advance(&mut self, counters: Counters) {
+        self.last_ino = self.last_ino.max(counters.ino);
+        self.last_handle = self.last_handle.max(counters.handle);
+        self.last_token = self.last_token.max(counters.token);
+        self.last_claim = self.last_claim.max(counters.claim);
     }
 
     pub(super) fn new_token(&mut self) -> Token {

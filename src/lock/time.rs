@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The last second of the year 9999, the last that RFC 3339 can write.
 pub const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A moment of the wall clock (CLOCK_REALTIME), since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Seconds since 1970, negative before.
     pub secs: i64,
@@ -31,6 +33,16 @@ impl Timestamp {
         }
     }
 
+    /// How long after `earlier` it is; none if it is not.
+    pub fn since(self, earlier: Timestamp) -> Option<Duration> {
+        let nanos =
+            |moment: Timestamp| i128::from(moment.secs) * 1_000_000_000 + i128::from(moment.nanos);
+        let span = u128::try_from(nanos(self) - nanos(earlier)).ok()?;
+        let secs = u64::try_from(span / 1_000_000_000).ok()?;
+        let rest = u32::try_from(span % 1_000_000_000).ok()?;
+        Some(Duration::new(secs, rest))
+    }
+
     /// As RFC 3339 in UTC, to the second; the plain number of seconds where the
     /// year has no four digits.
     pub fn rfc3339(self) -> String {
@@ -48,7 +60,9 @@ impl Timestamp {
 
 /// A moment on the clock that no one sets and that counts suspend
 /// (CLOCK_BOOTTIME).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct BootTime(pub Duration);
 
 /// The two clocks, read together.

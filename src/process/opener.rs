@@ -1,6 +1,9 @@
 //! Who shows as the holder of a board that file locks hold: the process whose
 //! open made the locked file, while it lives (semantics.md, "Words").
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use super::resolve::Resolver;
 use crate::lock::ids::{Pid, ProcessId, StartTime, Uid};
 use crate::lock::locking::BoardFile;
@@ -21,6 +24,13 @@ impl Resolver {
         let thread_start = self.proc().stat(thread).ok()??.start;
         let start = stat.start;
         (same(start) && same(thread_start) && !stat.is_dead()).then_some(ProcessId { pid, start })
+    }
+
+    /// A pidfd of a process; none if it has ended.
+    pub fn pin(&self, process: ProcessId) -> io::Result<Option<OwnedFd>> {
+        let node = self.walker().find(process.pid)?;
+        let node = node.filter(|node| node.id == process);
+        Ok(node.and_then(|node| node.held?.0))
     }
 
     /// The process of a thread that waits for its answer.

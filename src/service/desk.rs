@@ -12,6 +12,7 @@ use crate::lock::refusal::Refusal;
 use crate::lock::time::Now;
 use crate::process::{Pin, Resolver};
 use crate::report;
+use crate::store::Store;
 use crate::watch::Watch;
 
 /// The names of users, looked up once each: a directory service may be slow.
@@ -36,6 +37,7 @@ pub(super) struct Desk<'a> {
     pub names: &'a mut UserNames,
     pub pending: &'a mut Pending,
     pub watch: &'a Watch,
+    pub store: &'a mut Option<Store>,
     pub resolver: &'a Resolver,
     /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
     pub device: Option<&'a str>,
@@ -137,10 +139,41 @@ impl Desk<'_> {
         answer
     }
 
+    /// Records what has changed.
+    fn record(&mut self) {
+        let Desk {
+            table, store, now, ..
+        } = self;
+        if let Some(store) = store {
+            let changes = table.take_changes(now);
+            if !changes.inodes.is_empty() {
+                store.record(&changes, || table.saved(now));
+            }
+        }
+    }
+
+    /// Whether a board that is acquired now can be recorded.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn may_acquire(&mut self) -> Result<(), Failure> {
+        let Desk {
+            table, store, now, ..
+        } = self;
+        match store {
+            Some(store) => store
+                .is_ready(|| table.saved(now))
+                .map_err(Failure::Unrecorded),
+            None => Ok(()),
+        }
+    }
+
     /// Does what the table decided, until it has nothing more to say: a
     /// process that is not watched counts as ended, which frees boards.
     pub fn carry_out(&mut self) {
         loop {
+            // Nobody hears of what would be forgotten.
+            self.record();
             let effects = self.table.take_effects();
             if effects.is_empty() {
                 break;

@@ -167,15 +167,16 @@ impl Service {
                 call.started = desk.resolver.started(pid);
             }
             settle_opened(desk, call.handle);
+            desk.may_acquire()?;
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
             desk.await_lock(&tried, wait, sender, &mut answer);
-            tried
+            Ok(tried?)
         });
         let Some(answer) = answer else { return };
         match tried {
             Ok(Tried::Granted) => return answer(Ok(None)),
             Ok(Tried::AskWho | Tried::Waits) => {}
-            Err(refusal) => return answer(Err(refusal.into())),
+            Err(failure) => return answer(Err(failure)),
         }
         let (caller, pins) = match self.caller(sender, Reach::Root) {
             Ok(found) => found,

@@ -7,6 +7,7 @@ mod desk;
 mod locks;
 mod opens;
 pub mod request;
+mod restore;
 mod show;
 mod walks;
 
@@ -25,6 +26,7 @@ use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
 use crate::process::{Pin, Reach, Resolver};
+use crate::store::Store;
 use crate::watch::Watch;
 
 use desk::Desk;
@@ -50,6 +52,7 @@ struct State {
     table: Table,
     names: UserNames,
     pending: Pending,
+    store: Option<Store>,
 }
 
 impl Service {
@@ -60,6 +63,7 @@ impl Service {
                 table,
                 names: UserNames::default(),
                 pending: Pending::default(),
+                store: None,
             }),
             resolver: Arc::new(resolver),
             walks: Walks::default(),
@@ -91,6 +95,7 @@ impl Service {
             table,
             names,
             pending,
+            store,
         } = &mut *state;
         let now = clock::now();
         table.expire(&now);
@@ -99,6 +104,7 @@ impl Service {
             names,
             pending,
             watch: &self.watch,
+            store,
             resolver: &self.resolver,
             device: self.device.get().map(String::as_str),
             now,
@@ -223,6 +229,7 @@ impl Service {
         self.act_for(sender, pins, &[], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
+            desk.may_acquire()?;
             let (ino, _) = desk
                 .table
                 .make(&desk.now, &caller, (dir, name), make, true, None)?;
@@ -280,6 +287,7 @@ impl Service {
             desk.settle(ino);
             desk.settle(dir);
             desk.settled(dir, name)?;
+            desk.may_acquire()?;
             desk.table.link(&desk.now, &caller, ino, (dir, name))?;
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
@@ -299,6 +307,7 @@ impl Service {
             desk.settled(from.0, from.1)?;
             desk.settle(to.0);
             desk.settled(to.0, to.1)?;
+            desk.may_acquire()?;
             Ok(desk.table.rename(&desk.now, &caller, from, to, kind)?)
         })
     }

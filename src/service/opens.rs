@@ -43,6 +43,7 @@ impl Service {
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
+            desk.may_acquire()?;
             let (make, open) = (Make::File, Some(mode));
             let made = desk
                 .table
@@ -92,6 +93,9 @@ impl Service {
                 again: desk.pending.has_walked(sender.thread, desk.now.boot),
                 ..mode
             };
+            if mode.again && writes {
+                desk.may_acquire()?;
+            }
             let opened = desk.table.open(&desk.now, &caller, ino, mode, Some(wait));
             if opened == Err(Refusal::Gone) {
                 desk.pending.walks_again(sender.thread, desk.now.boot);

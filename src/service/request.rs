@@ -22,13 +22,15 @@ pub enum Failure {
     Refused(Refusal),
     /// The daemon could not find out who asks.
     System(io::Error),
+    /// The daemon cannot record what is held.
+    Unrecorded(io::Error),
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Refused(refusal) => refusal.fmt(f),
-            Failure::System(error) => error.fmt(f),
+            Failure::System(error) | Failure::Unrecorded(error) => error.fmt(f),
         }
     }
 }

@@ -83,8 +83,12 @@ impl Lab {
             .arg("--pdeathsig=TERM")
             .arg(program)
             .arg("mount")
-            .args(args)
-            .arg(&dir);
+            .args(args);
+        // What a lab had is nobody's afterwards.
+        if !args.iter().any(|arg| arg.contains("state")) {
+            command.arg("--state").arg(state_file(temp.path(), uid));
+        }
+        command.arg(&dir);
         command
             .env_remove("BOARDLOCK_LOG")
             .env("NO_COLOR", "1")
@@ -355,6 +359,14 @@ impl Scripts {
         command.env_remove("BASH_ENV").env_remove("ENV");
         Running::start(command)
     }
+}
+
+/// Where a lab's daemon, of this user, records what is held.
+fn state_file(temp: &Path, uid: Option<u32>) -> PathBuf {
+    let dir = temp.join("state");
+    fs::create_dir(&dir).unwrap();
+    std::os::unix::fs::chown(&dir, uid, uid).unwrap();
+    dir.join("locks")
 }
 
 /// Copies a program. Not by ourselves: a child that another thread starts at

@@ -34,6 +34,7 @@ mod process;
 mod queue;
 mod races;
 mod release;
+mod restart;
 mod sessions;
 mod shown;
 mod site;
@@ -81,6 +82,7 @@ fn main() -> std::process::ExitCode {
         polling::tests(),
         queue::tests(),
         races::tests(),
+        restart::tests(),
         release::tests(),
         sessions::tests(),
         smoke::tests(),

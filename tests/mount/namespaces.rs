@@ -131,7 +131,7 @@ fn start(shared: &TempDir, setup: &str, args: &[&str]) -> Running {
     command
         .args(["-mpf", "--kill-child", "--propagation", "unchanged"])
         .args(["sh", "-c", setup, "sh"])
-        .args([env!("CARGO_BIN_EXE_boardlock"), "mount"])
+        .args([env!("CARGO_BIN_EXE_boardlock"), "mount", "--state", "none"])
         .args(args)
         .arg(shared.path().join("locks"))
         .env("NO_COLOR", "1")

@@ -188,7 +188,7 @@ fn colours_are_for_terminals_and_no_color_is_respected() {
         let script = format!(
             "import pty, os\nos.environ.pop('NO_COLOR', None)\nos.environ['TERM'] = 'xterm'\n\
              k, _, v = {setting:?}.partition('=')\nif k: os.environ[k] = v\n\
-             os._exit(os.waitstatus_to_exitcode(pty.spawn([{BOARDLOCK:?}, 'mount', {:?}])))",
+             os._exit(os.waitstatus_to_exitcode(pty.spawn([{BOARDLOCK:?}, 'mount', '--state', 'none', {:?}])))",
             site.path("locks").display().to_string()
         );
         let mut command = Command::new(which("python3").unwrap());

@@ -35,7 +35,13 @@ impl Site {
     pub fn start(&self, dir: &str, args: &[&str]) -> Running {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig=TERM", BOARDLOCK, "mount"]);
-        command.args(args).arg(self.path(dir));
+        command.args(args);
+        if !args.iter().any(|arg| arg.contains("state")) {
+            command
+                .arg("--state")
+                .arg(self.path(&format!("{dir}.state")));
+        }
+        command.arg(self.path(dir));
         command.env("NO_COLOR", "1").env_remove("BOARDLOCK_LOG");
         Running::start(command)
     }

@@ -319,7 +319,7 @@ impl Play {
         let table = &self.lab.table;
         // What is believed is what is kept.
         let mut kept = BTreeMap::new();
-        for (ino, node) in &table.nodes {
+        for (ino, node) in table.nodes.iter() {
             for lock in &node.locks {
                 kept.insert((*ino, lock.key), lock.kind());
             }
@@ -331,7 +331,7 @@ impl Play {
             .map(|(at, bytes)| (*at, *bytes.values().max().unwrap()))
             .collect();
         assert_eq!(kept, believed);
-        for (ino, node) in &table.nodes {
+        for (ino, node) in table.nodes.iter() {
             // Who locks exclusively is alone, but for its own process.
             for lock in &node.locks {
                 for other in &node.locks {
@@ -367,7 +367,7 @@ impl Play {
                 }
             }
         }
-        let queued: usize = table.nodes.values().map(|node| node.queue.len()).sum();
+        let queued: usize = table.nodes.iter().map(|(_, node)| node.queue.len()).sum();
         assert_eq!(queued, self.world.waits.len());
         assert_eq!(table.waiters(), queued);
     }

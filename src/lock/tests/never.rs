@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::cast::*;
 use super::lab::*;
+use crate::lock::Table;
 use crate::lock::attributes::SetTime;
 use crate::lock::caller::Caller;
 use crate::lock::content::Named;
@@ -106,7 +107,7 @@ fn check(lab: &Lab, world: &World, handles: &[Handle]) {
         assert_eq!(lab.table.node(*ino).unwrap().names.len(), shown);
     }
     assert_eq!(world.watched, hung_on, "watched is who holds");
-    for (ino, node) in &lab.table.nodes {
+    for (ino, node) in lab.table.nodes.iter() {
         let kept = *ino == Ino::ROOT || !node.names.is_empty() || !node.opens.is_empty();
         assert!(kept, "forgotten when unused");
         assert_eq!(node.claim.is_some(), !node.names.is_empty());
@@ -118,6 +119,19 @@ fn check(lab: &Lab, world: &World, handles: &[Handle]) {
         let ino = lab.table.opened(*handle).unwrap();
         assert!(lab.table.node(ino).is_ok(), "an open file has its inode");
     }
+    check_saved(lab);
+}
+
+/// What is saved comes back as it was.
+fn check_saved(lab: &Lab) {
+    let saved = lab.table.saved(&lab.now);
+    let mut back = Table::new(*lab.table.options(), &lab.now);
+    let restored = back.restore(&lab.now, saved.clone(), true, |_| Vec::new());
+    assert_eq!((restored.freed, restored.lost), (0, 0));
+    // Counted from 1 in the new one, in the same order.
+    assert_eq!(back.saved(&lab.now).unplaced(), saved.unplaced());
+    assert_eq!(back.boards(), lab.table.boards());
+    assert_eq!(back.next_deadlines(), lab.table.next_deadlines());
 }
 
 /// A success means that the caller has the board, or its user if nobody is

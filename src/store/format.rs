@@ -1,0 +1,200 @@
+//! The form of a state file: a line that says what it is, a frame that says whose
+//! it is, and frames of records, each of which is what one event changed.
+//!
+//! A frame is its length and the CRC-32 of its content, both as four bytes, the
+//! lowest first, and the content in postcard's wire format. Space that is
+//! reserved behind the last frame is zeros.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lock::ids::Ino;
+use crate::lock::saved::{Changes, Counters, Saved, SavedInode};
+
+/// What a state file begins with; the number is the form's.
+pub const MAGIC: &[u8] = b"boardlock state 1\n";
+
+/// What all of them begin with, of later forms too.
+pub const ANY_MAGIC: &[u8] = b"boardlock state ";
+
+/// No frame is longer: a length that is does not come from us.
+const LONGEST: usize = 64 << 20;
+
+/// Length and checksum.
+const HEAD: usize = 8;
+
+/// Whose state it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The lock directory.
+    pub dir: Vec<u8>,
+    /// The boot that boot times and processes belong to
+    /// (/proc/sys/kernel/random/boot_id).
+    pub boot: String,
+    /// The pid namespace in which processes have their numbers: its inode.
+    pub pids: u64,
+}
+
+/// What an event changed.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// As they are from then on.
+    pub counters: Counters,
+    /// Each inode as it is from then on; none if it is no more.
+    pub inodes: Vec<(Ino, Option<SavedInode>)>,
+}
+
+/// What stands in a file.
+#[derive(Debug, PartialEq)]
+pub struct Content {
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it comes to.
+    pub saved: Saved,
+    /// How much of the file that is; what follows is no frame, or none that is
+    /// whole.
+    pub length: usize,
+    /// Whether something follows that was not all written.
+    pub torn: bool,
+}
+
+/// Why a file cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no state file.
+    Foreign,
+    /// It is one of a later boardlock.
+    Later,
+    /// It is damaged at this byte, and what follows is not known.
+    Damaged(usize),
+}
+
+/// Puts a value into a frame at the end of `to`.
+///
+/// # Errors
+/// What postcard says; nothing that is saved makes it say anything.
+pub fn push(to: &mut Vec<u8>, value: &impl Serialize) -> postcard::Result<()> {
+    let head = to.len();
+    to.extend([0; HEAD]);
+    let mut filled = postcard::to_extend(value, std::mem::take(to))?;
+    let (length, crc) = {
+        let content = filled.get(head + HEAD..).unwrap_or_default();
+        (content.len(), crc32fast::hash(content))
+    };
+    let length = u32::try_from(length).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    if let Some(space) = filled.get_mut(head..head + HEAD) {
+        space[..4].copy_from_slice(&length.to_le_bytes());
+        space[4..].copy_from_slice(&crc.to_le_bytes());
+    }
+    *to = filled;
+    Ok(())
+}
+
+/// A frame at `at`: its content and where the next one begins.
+enum Found<'a> {
+    Frame(&'a [u8], usize),
+    /// Nothing was written here.
+    End,
+    /// What is here is not whole.
+    Broken,
+}
+
+fn frame(file: &[u8], at: usize) -> Found<'_> {
+    let rest = file.get(at..).unwrap_or_default();
+    if rest.iter().take(HEAD).all(|byte| *byte == 0) {
+        return Found::End;
+    }
+    let number = |at: usize| {
+        let bytes = rest.get(at..)?.first_chunk()?;
+        Some(u32::from_le_bytes(*bytes))
+    };
+    let (Some(length), Some(crc)) = (number(0), number(4)) else {
+        return Found::Broken;
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    match rest.get(HEAD..HEAD.saturating_add(length)) {
+        Some(content) if length <= LONGEST && crc32fast::hash(content) == crc => {
+            Found::Frame(content, at + HEAD + length)
+        }
+        _ => Found::Broken,
+    }
+}
+
+/// Reads a state file.
+///
+/// # Errors
+/// What cannot be read, and where something is damaged that is not only what was
+/// being written when the daemon died: then boards that are held may be missing.
+pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
+    if !file.starts_with(MAGIC) {
+        return Err(if file.starts_with(ANY_MAGIC) {
+            Unreadable::Later
+        } else {
+            Unreadable::Foreign
+        });
+    }
+    let mut at = MAGIC.len();
+    let Found::Frame(content, next) = frame(file, at) else {
+        return Err(Unreadable::Damaged(at));
+    };
+    let owner = postcard::from_bytes(content).map_err(|_| Unreadable::Damaged(at))?;
+    at = next;
+    let mut inodes = std::collections::BTreeMap::new();
+    let mut counters = Counters::default();
+    loop {
+        match frame(file, at) {
+            Found::Frame(content, next) => {
+                let frame: Frame =
+                    postcard::from_bytes(content).map_err(|_| Unreadable::Damaged(at))?;
+                counters = frame.counters;
+                for (ino, inode) in frame.inodes {
+                    match inode {
+                        Some(inode) => inodes.insert(ino, inode),
+                        None => inodes.remove(&ino),
+                    };
+                }
+                at = next;
+            }
+            Found::End if is_blank(file, at) => break,
+            Found::Broken if is_last(file, at) => break,
+            Found::End | Found::Broken => return Err(Unreadable::Damaged(at)),
+        }
+    }
+    Ok(Content {
+        owner,
+        saved: Saved {
+            counters,
+            inodes: inodes.into_iter().collect(),
+        },
+        length: at,
+        torn: !is_blank(file, at),
+    })
+}
+
+fn is_blank(file: &[u8], from: usize) -> bool {
+    file.get(from..)
+        .unwrap_or_default()
+        .iter()
+        .all(|byte| *byte == 0)
+}
+
+/// Whether what is broken at `at` is what was written last: no whole frame
+/// follows.
+fn is_last(file: &[u8], at: usize) -> bool {
+    let from = at.saturating_add(1);
+    (from..file.len()).all(|at| match frame(file, at) {
+        // Any four zeros are the checksum of nothing.
+        Found::Frame(content, _) => {
+            content.is_empty() || postcard::from_bytes::<Frame>(content).is_err()
+        }
+        Found::End | Found::Broken => true,
+    })
+}
+
+impl From<&Changes> for Frame {
+    fn from(changes: &Changes) -> Frame {
+        Frame {
+            counters: changes.counters,
+            inodes: changes.inodes.clone(),
+        }
+    }
+}

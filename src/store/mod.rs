@@ -1,0 +1,358 @@
+//! What survives the daemon: a file that each change of the table is written to
+//! before anybody hears of it.
+//!
+//! It is written by write(2) and not flushed: that survives the death of the
+//! daemon, which is what it is for, and not that of the machine, with which all
+//! processes end; what is detached then is as the disk has it.
+
+mod format;
+mod place;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+
+pub use format::Owner;
+use format::{Content, Frame, MAGIC, Unreadable, push};
+pub use place::{default_path, owner};
+
+use crate::lock::ids::Ino;
+use crate::lock::saved::{Changes, Counters, Saved, SavedInode};
+use crate::printable::printable;
+
+/// As much is always reserved behind what is written, so that giving back can be
+/// written on a full disk.
+const RESERVE: u64 = 64 << 10;
+
+/// The file is not written anew before this much of it is out of date.
+const SLACK: u64 = 1 << 20;
+
+/// How often it is tried again to write a file that could not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A state file that cannot be used, and what to do about it.
+#[derive(Debug)]
+pub struct StoreError(String);
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What a state file held.
+#[derive(Debug)]
+pub struct Found {
+    /// The table.
+    pub saved: Saved,
+    /// Whether the processes in it are of this boot.
+    pub same_boot: bool,
+    /// Whether its last change was not written whole.
+    torn: bool,
+}
+
+/// The state file of a running daemon.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    owner: Owner,
+    file: File,
+    length: u64,
+    /// How long it would be if it were written anew.
+    live: u64,
+    /// Up to where space is reserved.
+    reserved: u64,
+    /// Of each inode in it, the checksum and length of what was written last.
+    written: HashMap<Ino, (u32, u64)>,
+    counters: Counters,
+    /// Why it cannot be written, and when that was tried last.
+    failing: Option<(io::Error, Instant)>,
+}
+
+impl Store {
+    /// Takes the state file over, or makes it, and says what it held.
+    ///
+    /// # Errors
+    /// Where going on could give a board to two: it belongs to a daemon that runs,
+    /// to another lock directory or pid namespace, or cannot be read whole; and
+    /// where it cannot be written.
+    pub fn open(path: &Path, owner: Owner) -> Result<(Store, Option<Found>), StoreError> {
+        let shown = printable(path.as_os_str().as_encoded_bytes());
+        let failed = |doing: &str, error: io::Error| {
+            StoreError(format!("cannot {doing} the state file {shown}: {error}"))
+        };
+        if let Some(dir) = path.parent() {
+            place::make_dir(dir).map_err(|error| failed("make the directory of", error))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(|error| failed("open", error))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(StoreError(format!(
+                "the state file {shown} is another running boardlock's; \
+                 each lock directory needs its own (--state FILE)"
+            )));
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)
+            .map_err(|error| failed("read", error))?;
+        let found = read_found(&text, &owner).map_err(|why| {
+            StoreError(format!(
+                "the state file {shown} {why}; boards in it may be in use. Look into it, then \
+                 move it away to begin with all boards free, or name another (--state FILE)"
+            ))
+        })?;
+        let mut store = Store {
+            path: path.to_owned(),
+            owner,
+            file,
+            length: text.len() as u64,
+            live: 0,
+            reserved: 0,
+            written: HashMap::new(),
+            counters: Counters::default(),
+            failing: None,
+        };
+        let saved = found.as_ref().map(|found| found.saved.clone());
+        if let Err(error) = store.rewrite(&saved.unwrap_or_default()) {
+            // On a full disk, say. What is written is good, and can be gone on with.
+            match &found {
+                Some(found) if found.same_boot && !found.torn => store.go_on(found, error)?,
+                _ => return Err(failed("write", error)),
+            }
+        }
+        Ok((store, found))
+    }
+
+    /// Goes on with the file as it is.
+    fn go_on(&mut self, found: &Found, error: io::Error) -> Result<(), StoreError> {
+        log::warn!(
+            "cannot write the state file anew: {error}; no more boards are given out until that is \
+             mended"
+        );
+        let broken = |error| StoreError(format!("cannot use the state file: {error}"));
+        for (ino, inode) in &found.saved.inodes {
+            self.written.insert(*ino, digest(inode).map_err(broken)?);
+        }
+        self.counters = found.saved.counters;
+        self.live = self.length;
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records what an event changed. What cannot be recorded is told in the log,
+    /// and nothing can be acquired until it is ([`Store::is_ready`]).
+    pub fn record(&mut self, changes: &Changes, all: impl FnOnce() -> Saved) {
+        if self.failing.is_some() {
+            self.retry(all);
+            return;
+        }
+        if let Err(error) = self.append(changes) {
+            log::error!(
+                "cannot record what is held in {}: {error}; no more boards are given out until that \
+                 is mended",
+                printable(self.path.as_os_str().as_encoded_bytes())
+            );
+            self.failing = Some((error, Instant::now()));
+            return;
+        }
+        if self.length > self.live.saturating_mul(2).saturating_add(SLACK)
+            && let Err(error) = self.rewrite(&all())
+        {
+            // The old one is still good.
+            log::warn!("cannot write the state file anew: {error}");
+            self.live = self.length;
+        }
+    }
+
+    /// Whether what is acquired now can be recorded.
+    pub fn is_ready(&mut self, all: impl FnOnce() -> Saved) -> io::Result<()> {
+        if self.failing.is_some() {
+            self.retry(all);
+        } else if self.reserved < self.length.saturating_add(RESERVE) {
+            self.reserve()?;
+        }
+        match &self.failing {
+            Some((error, _)) => Err(match error.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => io::Error::other(error.to_string()),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn retry(&mut self, all: impl FnOnce() -> Saved) {
+        let recent = |(_, tried): &(io::Error, Instant)| tried.elapsed() < RETRY;
+        if self.failing.as_ref().is_some_and(recent) {
+            return;
+        }
+        match self.rewrite(&all()) {
+            Ok(()) => {
+                self.failing = None;
+                log::info!("what is held is recorded again");
+            }
+            Err(error) => self.failing = Some((error, Instant::now())),
+        }
+    }
+
+    fn append(&mut self, changes: &Changes) -> io::Result<()> {
+        let mut frame = Frame {
+            counters: changes.counters,
+            inodes: Vec::new(),
+        };
+        let mut written = Vec::new();
+        for (ino, inode) in &changes.inodes {
+            let entry = inode.as_ref().map(digest).transpose()?;
+            if self.written.get(ino).copied() != entry {
+                frame.inodes.push((*ino, inode.clone()));
+                written.push((*ino, entry));
+            }
+        }
+        if frame.inodes.is_empty() && frame.counters.token == self.counters.token {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        push(&mut bytes, &frame).map_err(io::Error::other)?;
+        if let Err(error) = self.file.write_all_at(&bytes, self.length) {
+            // Whatever came of it is no part of the file.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        self.counters = frame.counters;
+        for (ino, entry) in written {
+            let before = match entry {
+                Some(entry) => self.written.insert(ino, entry),
+                None => self.written.remove(&ino),
+            };
+            let less = before.map_or(0, |(_, length)| length);
+            let more = entry.map_or(0, |(_, length)| length);
+            self.live = self.live.saturating_sub(less).saturating_add(more);
+        }
+        Ok(())
+    }
+
+    /// Writes the whole file anew, beside the old one, and then in its place.
+    fn rewrite(&mut self, saved: &Saved) -> io::Result<()> {
+        let mut bytes = MAGIC.to_vec();
+        push(&mut bytes, &self.owner).map_err(io::Error::other)?;
+        let mut written = HashMap::new();
+        let mut frame = Frame {
+            counters: saved.counters,
+            inodes: Vec::new(),
+        };
+        for (ino, inode) in &saved.inodes {
+            written.insert(*ino, digest(inode)?);
+            frame.inodes.push((*ino, Some(inode.clone())));
+            if frame.inodes.len() >= 256 {
+                push(&mut bytes, &frame).map_err(io::Error::other)?;
+                frame.inodes.clear();
+            }
+        }
+        push(&mut bytes, &frame).map_err(io::Error::other)?;
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(".new");
+        let beside = PathBuf::from(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&beside)?;
+        let length = bytes.len() as u64;
+        let replaced = file
+            .write_all_at(&bytes, 0)
+            .and_then(|()| reserve(&file, length))
+            .and_then(|()| {
+                flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(Into::into)
+            })
+            .and_then(|()| std::fs::rename(&beside, &self.path));
+        if let Err(error) = replaced {
+            let _ = std::fs::remove_file(&beside);
+            return Err(error);
+        }
+        self.file = file;
+        self.length = length;
+        self.live = length;
+        self.reserved = length.saturating_add(2 * RESERVE);
+        self.written = written;
+        self.counters = saved.counters;
+        Ok(())
+    }
+
+    fn reserve(&mut self) -> io::Result<()> {
+        reserve(&self.file, self.length)?;
+        self.reserved = self.length.saturating_add(2 * RESERVE);
+        Ok(())
+    }
+}
+
+/// Reserves space behind what is written. A file system that cannot do that is
+/// taken as it is.
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, length, 2 * RESERVE) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The checksum and length of what is written of an inode.
+fn digest(inode: &SavedInode) -> io::Result<(u32, u64)> {
+    let bytes = postcard::to_stdvec(inode).map_err(io::Error::other)?;
+    Ok((crc32fast::hash(&bytes), bytes.len() as u64))
+}
+
+/// What a file held, if it is this lock directory's; none of an empty one.
+fn read_found(text: &[u8], owner: &Owner) -> Result<Option<Found>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let Content {
+        owner: theirs,
+        saved,
+        torn,
+        ..
+    } = format::read(text).map_err(|why| match why {
+        Unreadable::Foreign => "is no state file of boardlock's".to_owned(),
+        Unreadable::Later => "was written by a later boardlock".to_owned(),
+        Unreadable::Damaged(at) => format!("is damaged at byte {at}"),
+    })?;
+    if theirs.dir != owner.dir {
+        return Err(format!("is that of {}", printable(&theirs.dir)));
+    }
+    let same_boot = theirs.boot == owner.boot;
+    if same_boot && theirs.pids != owner.pids {
+        return Err("counts the processes of another pid namespace".to_owned());
+    }
+    if torn {
+        log::info!("the last change in the state file was not written whole, and told to nobody");
+    }
+    Ok(Some(Found {
+        saved,
+        same_boot,
+        torn,
+    }))
+}
+
+#[cfg(test)]
+mod tests;
