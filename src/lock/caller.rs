@@ -3,10 +3,12 @@
 //! Found by `process`, judged by the table (semantics.md, "Who is the
 //! caller"). Plain data: whatever holds a pidfd stays outside.
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::{Pid, ProcessId, Uid, User};
 
 /// The process that asks, and for whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Caller {
     /// The thread whose system call this is, as the kernel numbers it; none
     /// when the daemon cannot see it.
@@ -32,7 +34,7 @@ pub struct Caller {
 }
 
 /// What the rules of "Who is the caller" lead to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Standing {
     /// A process would hold.
     Process(Candidate),
@@ -46,7 +48,7 @@ pub enum Standing {
 }
 
 /// A process that can hold, and what is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Never empty. The first holds; when it ends the next one does. More than
     /// one only for forked subshells: each is followed by the shell that it
@@ -71,7 +73,7 @@ impl Candidate {
 /// The programs from the requester up to the holder, with the shells that it
 /// was forked from, or, for a detached claim, to the session manager, as `touch < sh -c < make`. Printable. For a
 /// requester that holds itself: its own name.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain(pub String);
 
 impl std::fmt::Display for Chain {

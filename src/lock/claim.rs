@@ -12,7 +12,7 @@ use super::time::{Expiry, Now, Timestamp};
 
 /// One hold of one inode, never the same for two. The token tells holds apart
 /// for users and grows when a board is linked or renamed; this one stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClaimId(pub u64);
 
 /// Whom a claim belongs to.

@@ -4,12 +4,14 @@
 //! Any range counts as the board. Ranges are kept all the same, because an
 //! owner lets the board go with the last of them.
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::{Handle, LockOwner, Pid, User};
 use super::time::BootTime;
 
 /// Which call a lock is made by. The two do not know each other on a local
 /// disk; here they exclude each other, but not within one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// flock(2): belongs to the open file.
     Flock,
@@ -19,7 +21,7 @@ pub enum Class {
 }
 
 /// What a lock lets others do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LockKind {
     /// Others may share it.
     Shared,
@@ -28,7 +30,7 @@ pub enum LockKind {
 }
 
 /// Bytes, the last one included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Range {
     /// The first.
     pub start: u64,
@@ -45,7 +47,7 @@ impl Range {
 }
 
 /// Whose a lock is; two of the same key never exclude each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// An open file's, by flock(2).
     File(Handle),
@@ -54,7 +56,7 @@ pub enum Key {
 }
 
 /// A call of flock(2) or fcntl(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockCall {
     /// The open file that it is made through.
     pub handle: Handle,
@@ -90,7 +92,7 @@ impl LockCall {
 }
 
 /// What one owner has of a board.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLock {
     /// Whose it is.
     pub key: Key,

@@ -1,5 +1,7 @@
 //! Open files of boards (semantics.md, "Opening a held board for writing").
 
+use serde::{Deserialize, Serialize};
+
 use super::caller::Caller;
 use super::claim::ClaimId;
 use super::ids::{Handle, Ino, Pid, ProcessId, User, WaitId};
@@ -56,7 +58,7 @@ pub(super) enum Judged {
 }
 
 /// An open file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Open {
     pub ino: Ino,
     /// The process that opened it, where that was looked at.
@@ -72,10 +74,13 @@ pub(super) struct Open {
     pub claiming: bool,
     pub append: bool,
     /// What its reads show.
+    #[serde(skip)]
     pub snapshot: Option<Vec<u8>>,
     /// The version of its board that they show; 0 before the first.
+    #[serde(skip)]
     pub seen: u64,
     /// Whether a change of the board is to be told.
+    #[serde(skip)]
     pub polled: bool,
 }
 

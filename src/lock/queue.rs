@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::caller::{Caller, Standing};
 use super::claim::Claim;
 use super::effect::Effect;
@@ -23,7 +25,7 @@ use crate::printable::printable;
 const CHAIN: usize = 64;
 
 /// A lock that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Waiter {
     pub(super) ino: Ino,
     pub(super) call: LockCall,
@@ -31,7 +33,7 @@ pub(super) struct Waiter {
     caller: Caller,
     since: Now,
     /// Grows with each that comes.
-    arrival: u64,
+    pub(super) arrival: u64,
     /// When the request was made that is unanswered now.
     pub(super) asked: BootTime,
     pub(super) asking: Asking,
@@ -39,7 +41,7 @@ pub(super) struct Waiter {
 
 /// How far a request that waits is sent back, where the kernel lets no request
 /// wait for as long as a board may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Asking {
     /// It is not.
     Waits,

@@ -1,17 +1,23 @@
 //! What of the table outlives the daemon, and how it comes back.
 //!
-//! Boards and claims do. Open files do not, as the connection to them ends with
-//! the daemon: a board that file locks held is held by the processes that opened
-//! the locked files from then on, since these believe that they have it still.
+//! Where the connection outlives the daemon as well, all of it does. Else open files
+//! are not connected any more: a board that file locks held is held by the processes
+//! that opened the locked files from then on, since these believe that they have it
+//! still.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::caller::Chain;
 use super::claim::{Claim, ClaimId, Holder, Refused};
 use super::effect::End;
-use super::ids::{Ino, Pid, ProcessId, Token, Uid, User};
+use super::file_lock::FileLock;
+use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::locking::BoardFile;
 use super::node::{Body, Directory, Node};
+use super::open::Open;
+use super::queue::Waiter;
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now, Timestamp};
 
@@ -39,6 +45,39 @@ pub struct SavedInode {
     claim: Option<SavedClaim>,
     /// The locked files, where file locks alone hold it.
     locked: Vec<BoardFile>,
+    /// What it was called when it was free last.
+    former: Vec<(Ino, Vec<u8>)>,
+    locks: Vec<FileLock>,
+}
+
+/// An open file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedOpen(Open);
+
+/// A lock that waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedWaiter(Waiter);
+
+/// What is saved by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Key {
+    /// An inode.
+    Inode(Ino),
+    /// An open file.
+    Open(Handle),
+    /// A lock that waits.
+    Wait(WaitId),
+}
+
+/// The same as it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Value {
+    /// An inode.
+    Inode(SavedInode),
+    /// An open file.
+    Open(SavedOpen),
+    /// A lock that waits.
+    Wait(SavedWaiter),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,21 +125,32 @@ enum SavedExpiry {
 }
 
 /// What has changed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// As they are now.
     pub counters: Counters,
-    /// The inodes that may be others now; none for one that is no more.
-    pub inodes: Vec<(Ino, Option<SavedInode>)>,
+    /// What may be other now; none for what is no more.
+    pub values: Vec<(Key, Option<Value>)>,
 }
 
 /// A saved table.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Saved {
     /// As far as they got.
     pub counters: Counters,
-    /// All inodes.
-    pub inodes: Vec<(Ino, SavedInode)>,
+    /// All of it.
+    pub values: BTreeMap<Key, Value>,
+}
+
+/// How a saved table comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// On the same connection: with open files, file locks and waiters.
+    Connected,
+    /// On another one of the same boot.
+    SameBoot,
+    /// On another boot: no process is left, and boot times mean nothing.
+    OtherBoot,
 }
 
 /// What came back.
@@ -133,13 +183,25 @@ impl SavedInode {
 }
 
 impl Saved {
+    /// Its inodes.
+    pub fn inodes(&self) -> impl Iterator<Item = &SavedInode> {
+        self.values.values().filter_map(|value| match value {
+            Value::Inode(inode) => Some(inode),
+            _ => None,
+        })
+    }
+
     /// The same with places counted anew, in their order.
     #[cfg(test)]
     pub(super) fn unplaced(mut self) -> Saved {
         let mut places: Vec<&mut (Ino, Vec<u8>, u64)> = self
-            .inodes
-            .iter_mut()
-            .flat_map(|(_, inode)| &mut inode.names)
+            .values
+            .values_mut()
+            .filter_map(|value| match value {
+                Value::Inode(inode) => Some(inode),
+                _ => None,
+            })
+            .flat_map(|inode| &mut inode.names)
             .collect();
         places.sort_by_key(|(dir, _, place)| (*dir, *place));
         for (at, (_, _, place)) in (1..).zip(places) {
@@ -153,35 +215,56 @@ impl Table {
     /// Notes from now on what changes.
     pub fn track(&mut self) {
         self.nodes.track();
+        self.opens.track();
+        self.waiters.track();
     }
 
     /// What has changed since this was asked last.
     pub fn take_changes(&mut self, now: &Now) -> Changes {
-        let touched = self.nodes.take_touched();
-        let saved = |ino| (ino, self.saved_inode(ino, now));
+        let inodes = self.nodes.take_touched().into_iter().map(Key::Inode);
+        let opens = self.opens.take_touched().into_iter().map(Key::Open);
+        let waiters = self.waiters.take_touched().into_iter().map(Key::Wait);
+        let keys: Vec<Key> = inodes.chain(opens).chain(waiters).collect();
         Changes {
             counters: self.counters(),
-            inodes: touched.into_iter().map(saved).collect(),
+            values: keys
+                .into_iter()
+                .map(|key| (key, self.value(key, now)))
+                .collect(),
         }
     }
 
     /// All of it.
     pub fn saved(&self, now: &Now) -> Saved {
-        let mut numbers: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
-        numbers.sort_unstable();
-        let inodes = numbers.into_iter();
+        let inodes = self.nodes.iter().map(|(ino, _)| Key::Inode(*ino));
+        let opens = self.opens.iter().map(|(handle, _)| Key::Open(*handle));
+        let waiters = self.waiters.iter().map(|(wait, _)| Key::Wait(*wait));
+        let keys = inodes.chain(opens).chain(waiters);
         Saved {
             counters: self.counters(),
-            inodes: inodes
-                .filter_map(|ino| Some((ino, self.saved_inode(ino, now)?)))
+            values: keys
+                .filter_map(|key| Some((key, self.value(key, now)?)))
                 .collect(),
         }
+    }
+
+    fn value(&self, key: Key, now: &Now) -> Option<Value> {
+        Some(match key {
+            Key::Inode(ino) => Value::Inode(self.saved_inode(ino, now)?),
+            Key::Open(handle) => {
+                let mut open = self.opens.get(&handle)?.clone();
+                // A read from the start makes a new one.
+                open.snapshot = None;
+                Value::Open(SavedOpen(open))
+            }
+            Key::Wait(wait) => Value::Wait(SavedWaiter(self.waiters.get(&wait)?.clone())),
+        })
     }
 
     fn saved_inode(&self, ino: Ino, now: &Now) -> Option<SavedInode> {
         let node = self.nodes.get(&ino)?;
         // The lock directory itself is made anew.
-        if node.names.is_empty() {
+        if ino == Ino::ROOT || (node.names.is_empty() && node.opens.is_empty()) {
             return None;
         }
         let place = |dir: &Ino, name: &[u8]| {
@@ -203,24 +286,48 @@ impl Table {
             last: node.last,
             claim: node.claim.as_ref().map(|claim| SavedClaim::of(claim, now)),
             locked: self.locked_files(ino, usize::MAX),
+            former: node
+                .former
+                .iter()
+                .map(|(dir, name)| (*dir, name.to_vec()))
+                .collect(),
+            locks: node.locks.clone(),
         })
     }
 
-    /// Takes a saved table over, into an empty one. On another boot no process is
-    /// left, and boot times mean nothing. `openers` finds the processes that
-    /// opened locked files and live.
+    /// Takes a saved table over, into an empty one. `openers` finds the processes
+    /// that opened locked files and live.
     pub fn restore(
         &mut self,
         now: &Now,
         saved: Saved,
-        same_boot: bool,
+        how: Return,
         openers: impl Fn(&[BoardFile]) -> Vec<ProcessId>,
     ) -> Restored {
         self.advance(saved.counters);
         let mut restored = Restored::default();
         let mut names = Vec::new();
-        let mut ended = Vec::new();
-        for (ino, inode) in saved.inodes {
+        let (mut ended, mut orders) = (Vec::new(), Vec::new());
+        let (mut opens, mut waiters) = (Vec::new(), Vec::new());
+        for (key, value) in saved.values {
+            let (ino, inode) = match (key, value) {
+                (Key::Inode(ino), Value::Inode(inode)) => (ino, inode),
+                (Key::Open(handle), Value::Open(SavedOpen(open))) => {
+                    opens.push((handle, open));
+                    continue;
+                }
+                (Key::Wait(wait), Value::Wait(SavedWaiter(waiter))) => {
+                    waiters.push((wait, waiter));
+                    continue;
+                }
+                _ => {
+                    restored.lost += 1;
+                    continue;
+                }
+            };
+            if how != Return::Connected && inode.names.is_empty() {
+                continue;
+            }
             let body = match inode.body {
                 SavedBody::File(content) => Body::File(content),
                 SavedBody::Directory => Body::Directory(Directory::default()),
@@ -229,7 +336,7 @@ impl Table {
             let mut node = Node::new(body, inode.last);
             node.charged = inode.charged;
             if let Some(claim) = inode.claim {
-                let (claim, ends) = claim.restored(now, same_boot, || openers(&inode.locked));
+                let (claim, ends) = claim.restored(now, how, || openers(&inode.locked));
                 if ends {
                     ended.push(ino);
                 } else {
@@ -237,7 +344,18 @@ impl Table {
                 }
                 node.claim = Some(claim);
             }
+            if how == Return::Connected {
+                node.locks = inode.locks;
+                for (dir, name) in inode.former {
+                    let key = (dir, name.into_boxed_slice());
+                    node.former.push(key.clone());
+                    self.former.entry(key).or_default().push(ino);
+                }
+            }
             self.nodes.insert(ino, node);
+            if inode.names.len() > 1 {
+                orders.push((ino, inode.names.clone()));
+            }
             names.extend(inode.names.into_iter().map(|name| (name, ino)));
         }
         names.sort_by_key(|((_, _, place), _)| *place);
@@ -249,6 +367,17 @@ impl Table {
                 _ => restored.lost += 1,
             }
         }
+        // The first of its names is what it is called.
+        for (ino, order) in orders {
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                let place = |(dir, name): &(Ino, Box<[u8]>)| {
+                    order
+                        .iter()
+                        .position(|(at, called, _)| at == dir && **called == **name)
+                };
+                node.names.sort_by_key(place);
+            }
+        }
         let all: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
         for ino in all {
             let lineage = self.claim(ino).map(|claim| claim.holder.lineage().to_vec());
@@ -257,11 +386,32 @@ impl Table {
                 self.set_deadline(ino);
             }
         }
+        if how == Return::Connected {
+            self.connect(opens, waiters);
+        }
         for ino in ended {
             restored.freed += 1;
             self.lose(ino, &End::Died, now);
         }
         restored
+    }
+
+    fn connect(&mut self, opens: Vec<(Handle, Open)>, mut waiters: Vec<(WaitId, Waiter)>) {
+        for (handle, open) in opens {
+            if let Some(node) = self.nodes.get_mut(&open.ino) {
+                node.opens.push(handle);
+                self.opens.insert(handle, open);
+            }
+        }
+        waiters.sort_by_key(|(_, waiter)| waiter.arrival);
+        for (wait, waiter) in waiters {
+            self.last_arrival = self.last_arrival.max(waiter.arrival);
+            if let Some(node) = self.nodes.get_mut(&waiter.ino) {
+                node.queue.push(wait);
+                self.waiters.insert(wait, waiter);
+                self.set_recall(wait);
+            }
+        }
     }
 }
 
@@ -301,11 +451,13 @@ impl SavedClaim {
     fn restored(
         self,
         now: &Now,
-        same_boot: bool,
+        how: Return,
         openers: impl FnOnce() -> Vec<ProcessId>,
     ) -> (Claim, bool) {
+        let same_boot = how != Return::OtherBoot;
         let holder = match self.holder {
             SavedHolder::Process(lineage) if same_boot => Holder::Process(lineage),
+            SavedHolder::Files if how == Return::Connected => Holder::Files(Vec::new()),
             SavedHolder::Files if same_boot => Holder::Process(openers()),
             SavedHolder::Process(_) | SavedHolder::Files => Holder::Process(Vec::new()),
             SavedHolder::Detached => Holder::Detached,

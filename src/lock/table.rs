@@ -28,7 +28,7 @@ use super::tracked::Tracked;
 pub struct Table {
     pub(super) options: Options,
     pub(super) nodes: Tracked<Ino, Node>,
-    pub(super) opens: HashMap<Handle, Open>,
+    pub(super) opens: Tracked<Handle, Open>,
     pub(super) deadlines: Deadlines,
     /// Which claims hang on a process.
     pub(super) processes: HashMap<ProcessId, BTreeSet<Ino>>,
@@ -41,7 +41,7 @@ pub struct Table {
     /// Free inodes that nobody has open, the last one last.
     pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
-    pub(super) waiters: HashMap<WaitId, Waiter>,
+    pub(super) waiters: Tracked<WaitId, Waiter>,
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
@@ -73,14 +73,14 @@ impl Table {
         Table {
             options,
             nodes,
-            opens: HashMap::new(),
+            opens: Tracked::new(),
             deadlines: Deadlines::default(),
             processes: HashMap::new(),
             per_user: HashMap::new(),
             boards: 0,
             former: HashMap::new(),
             buried: VecDeque::new(),
-            waiters: HashMap::new(),
+            waiters: Tracked::new(),
             patience: None,
             recall: BTreeSet::new(),
             kept: HashMap::new(),

@@ -66,7 +66,7 @@ impl Timestamp {
 pub struct BootTime(pub Duration);
 
 /// The two clocks, read together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     /// The wall clock.
     pub wall: Timestamp,

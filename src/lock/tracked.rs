@@ -73,6 +73,10 @@ impl<K: Copy + Eq + Hash + Ord, V> Tracked<K, V> {
         self.map.len()
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.map.values()
+    }
+
     pub fn iter(&self) -> Iter<'_, K, V> {
         self.map.iter()
     }

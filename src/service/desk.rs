@@ -146,7 +146,7 @@ impl Desk<'_> {
         } = self;
         if let Some(store) = store {
             let changes = table.take_changes(now);
-            if !changes.inodes.is_empty() {
+            if !changes.values.is_empty() {
                 store.record(&changes, || table.saved(now));
             }
         }

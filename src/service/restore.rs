@@ -3,7 +3,7 @@
 use super::Service;
 use super::desk::Desk;
 use crate::lock::ids::ProcessId;
-use crate::lock::saved::{Restored, SavedInode};
+use crate::lock::saved::{Restored, Return, SavedInode};
 use crate::store::{Found, Store};
 
 impl Service {
@@ -29,11 +29,10 @@ fn take_over(desk: &mut Desk<'_>, found: Found) -> Restored {
     let resolver = desk.resolver;
     let mut openers: Vec<ProcessId> = Vec::new();
     if same_boot {
-        let inodes = || saved.inodes.iter().map(|(_, inode)| inode);
-        for process in inodes().flat_map(SavedInode::lineage) {
+        for process in saved.inodes().flat_map(SavedInode::lineage) {
             watch(desk, *process);
         }
-        for file in inodes().flat_map(SavedInode::locked) {
+        for file in saved.inodes().flat_map(SavedInode::locked) {
             openers.extend(resolver.opener(file));
         }
         for process in &openers {
@@ -41,7 +40,12 @@ fn take_over(desk: &mut Desk<'_>, found: Found) -> Restored {
         }
     }
     let (table, now) = (&mut *desk.table, desk.now);
-    table.restore(&now, saved, same_boot, |files| {
+    let how = if same_boot {
+        Return::SameBoot
+    } else {
+        Return::OtherBoot
+    };
+    table.restore(&now, saved, how, |files| {
         let mut found: Vec<ProcessId> = Vec::new();
         for file in files {
             if let Some(process) = resolver.opener(file)

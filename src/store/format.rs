@@ -7,8 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lock::ids::Ino;
-use crate::lock::saved::{Changes, Counters, Saved, SavedInode};
+use crate::lock::saved::{Counters, Key, Saved, Value};
 
 /// What a state file begins with; the number is the form's.
 pub const MAGIC: &[u8] = b"boardlock state 1\n";
@@ -35,24 +34,21 @@ pub struct Owner {
 }
 
 /// What an event changed.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Frame {
     /// As they are from then on.
     pub counters: Counters,
-    /// Each inode as it is from then on; none if it is no more.
-    pub inodes: Vec<(Ino, Option<SavedInode>)>,
+    /// What is other from then on; none if it is no more.
+    pub values: Vec<(Key, Option<Value>)>,
 }
 
 /// What stands in a file.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Content {
     /// Whose it is.
     pub owner: Owner,
     /// What it comes to.
     pub saved: Saved,
-    /// How much of the file that is; what follows is no frame, or none that is
-    /// whole.
-    pub length: usize,
     /// Whether something follows that was not all written.
     pub torn: bool,
 }
@@ -138,7 +134,7 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
     };
     let owner = postcard::from_bytes(content).map_err(|_| Unreadable::Damaged(at))?;
     at = next;
-    let mut inodes = std::collections::BTreeMap::new();
+    let mut values = std::collections::BTreeMap::new();
     let mut counters = Counters::default();
     loop {
         match frame(file, at) {
@@ -146,10 +142,10 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
                 let frame: Frame =
                     postcard::from_bytes(content).map_err(|_| Unreadable::Damaged(at))?;
                 counters = frame.counters;
-                for (ino, inode) in frame.inodes {
-                    match inode {
-                        Some(inode) => inodes.insert(ino, inode),
-                        None => inodes.remove(&ino),
+                for (key, value) in frame.values {
+                    match value {
+                        Some(value) => values.insert(key, value),
+                        None => values.remove(&key),
                     };
                 }
                 at = next;
@@ -161,11 +157,7 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
     }
     Ok(Content {
         owner,
-        saved: Saved {
-            counters,
-            inodes: inodes.into_iter().collect(),
-        },
-        length: at,
+        saved: Saved { counters, values },
         torn: !is_blank(file, at),
     })
 }
@@ -188,13 +180,4 @@ fn is_last(file: &[u8], at: usize) -> bool {
         }
         Found::End | Found::Broken => true,
     })
-}
-
-impl From<&Changes> for Frame {
-    fn from(changes: &Changes) -> Frame {
-        Frame {
-            counters: changes.counters,
-            inodes: changes.inodes.clone(),
-        }
-    }
 }

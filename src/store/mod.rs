@@ -22,8 +22,7 @@ pub use format::Owner;
 use format::{Content, Frame, MAGIC, Unreadable, push};
 pub use place::{default_path, owner};
 
-use crate::lock::ids::Ino;
-use crate::lock::saved::{Changes, Counters, Saved, SavedInode};
+use crate::lock::saved::{Changes, Counters, Key, Saved, Value};
 use crate::printable::printable;
 
 /// As much is always reserved behind what is written, so that giving back can be
@@ -70,8 +69,8 @@ pub struct Store {
     live: u64,
     /// Up to where space is reserved.
     reserved: u64,
-    /// Of each inode in it, the checksum and length of what was written last.
-    written: HashMap<Ino, (u32, u64)>,
+    /// Of each value in it, the checksum and length of what was written last.
+    written: HashMap<Key, (u32, u64)>,
     counters: Counters,
     /// Why it cannot be written, and when that was tried last.
     failing: Option<(io::Error, Instant)>,
@@ -145,8 +144,8 @@ impl Store {
              mended"
         );
         let broken = |error| StoreError(format!("cannot use the state file: {error}"));
-        for (ino, inode) in &found.saved.inodes {
-            self.written.insert(*ino, digest(inode).map_err(broken)?);
+        for (key, value) in &found.saved.values {
+            self.written.insert(*key, digest(value).map_err(broken)?);
         }
         self.counters = found.saved.counters;
         self.live = self.length;
@@ -216,17 +215,17 @@ impl Store {
     fn append(&mut self, changes: &Changes) -> io::Result<()> {
         let mut frame = Frame {
             counters: changes.counters,
-            inodes: Vec::new(),
+            values: Vec::new(),
         };
         let mut written = Vec::new();
-        for (ino, inode) in &changes.inodes {
-            let entry = inode.as_ref().map(digest).transpose()?;
-            if self.written.get(ino).copied() != entry {
-                frame.inodes.push((*ino, inode.clone()));
-                written.push((*ino, entry));
+        for (key, value) in &changes.values {
+            let entry = value.as_ref().map(digest).transpose()?;
+            if self.written.get(key).copied() != entry {
+                frame.values.push((*key, value.clone()));
+                written.push((*key, entry));
             }
         }
-        if frame.inodes.is_empty() && frame.counters.token == self.counters.token {
+        if frame.values.is_empty() && frame.counters.token == self.counters.token {
             return Ok(());
         }
         let mut bytes = Vec::new();
@@ -238,10 +237,10 @@ impl Store {
         }
         self.length += bytes.len() as u64;
         self.counters = frame.counters;
-        for (ino, entry) in written {
+        for (key, entry) in written {
             let before = match entry {
-                Some(entry) => self.written.insert(ino, entry),
-                None => self.written.remove(&ino),
+                Some(entry) => self.written.insert(key, entry),
+                None => self.written.remove(&key),
             };
             let less = before.map_or(0, |(_, length)| length);
             let more = entry.map_or(0, |(_, length)| length);
@@ -257,14 +256,14 @@ impl Store {
         let mut written = HashMap::new();
         let mut frame = Frame {
             counters: saved.counters,
-            inodes: Vec::new(),
+            values: Vec::new(),
         };
-        for (ino, inode) in &saved.inodes {
-            written.insert(*ino, digest(inode)?);
-            frame.inodes.push((*ino, Some(inode.clone())));
-            if frame.inodes.len() >= 256 {
+        for (key, value) in &saved.values {
+            written.insert(*key, digest(value)?);
+            frame.values.push((*key, Some(value.clone())));
+            if frame.values.len() >= 256 {
                 push(&mut bytes, &frame).map_err(io::Error::other)?;
-                frame.inodes.clear();
+                frame.values.clear();
             }
         }
         push(&mut bytes, &frame).map_err(io::Error::other)?;
@@ -316,9 +315,9 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
     }
 }
 
-/// The checksum and length of what is written of an inode.
-fn digest(inode: &SavedInode) -> io::Result<(u32, u64)> {
-    let bytes = postcard::to_stdvec(inode).map_err(io::Error::other)?;
+/// The checksum and length of what is written of a value.
+fn digest(value: &Value) -> io::Result<(u32, u64)> {
+    let bytes = postcard::to_stdvec(value).map_err(io::Error::other)?;
     Ok((crc32fast::hash(&bytes), bytes.len() as u64))
 }
 

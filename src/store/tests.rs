@@ -6,8 +6,10 @@ use super::*;
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::caller::{Caller, Chain, Standing};
+use crate::lock::ids::Ino;
 use crate::lock::ids::{Gid, Token, Uid, User};
 use crate::lock::options::Options;
+use crate::lock::saved::Return;
 use crate::lock::time::Now;
 
 const USER: User = User {
@@ -87,7 +89,7 @@ fn names(found: Option<Found>) -> (Vec<String>, Token) {
     let found = found.unwrap();
     let token = Token(found.saved.counters.token);
     let mut table = Table::new(Options::default(), &now());
-    table.restore(&now(), found.saved, found.same_boot, |_| Vec::new());
+    table.restore(&now(), found.saved, Return::SameBoot, |_| Vec::new());
     let root = table.directory(Ino::ROOT).unwrap();
     let names = root.after(0).map(|(_, name, _)| name);
     let names = names.map(|name| String::from_utf8(name.to_vec()).unwrap());

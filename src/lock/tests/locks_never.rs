@@ -316,6 +316,7 @@ impl Play {
     }
 
     fn check(&mut self) {
+        super::never::check_saved(&self.lab);
         let table = &self.lab.table;
         // What is believed is what is kept.
         let mut kept = BTreeMap::new();
