@@ -1,5 +1,7 @@
 //! Wiring, readiness, shutdown.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::panic;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::printable::printable;
 use crate::process::{Lists, Proc, Resolver};
 use crate::service::{self, Service};
 use crate::store::{self, Store};
+use crate::supervise::{self, Ended};
 use crate::turn;
 use crate::watch::{Event, Watch};
 
@@ -35,37 +38,82 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// What could not be done, to what, and what to do about it. The mount is left
 /// when serving breaks down: with nobody behind it every attempt to acquire
 /// fails, which the bare directory below would not see to.
-pub fn serve(plan: &MountPlan) -> Result<(), String> {
+pub fn serve(plan: &MountPlan) -> Result<(), ServeError> {
     check_proc()?;
     break_off_on_panic();
     interrupt::check().map_err(|e| e.to_string())?;
-    let descriptors = raise_descriptor_limit();
-    // Before any other thread is started: they are to leave signals alone.
-    let watch = Watch::new(descriptors).map_err(|e| format!("cannot set up waiting: {e}"))?;
+    if let Some(mut inherited) = supervise::inherited().map_err(|e| e.to_string())? {
+        let mounted = inherited.handover.mounted().map_err(|e| e.to_string())?;
+        let device = inherited
+            .device
+            .try_clone()
+            .map_err(|e| format!("cannot use the device: {e}"))?;
+        let found = std::mem::take(&mut inherited.handover.found);
+        let init = inherited.handover.init.take();
+        return serve_mounted(plan, &mounted, device, &found, init, |init| {
+            inherited.begun(init)
+        });
+    }
     let mut prepared = mount::prepare(&plan.dir, plan.over).map_err(|e| e.to_string())?;
     let found = std::mem::take(&mut prepared.found);
+    // Before anything is mounted: whoever is to serve opens it anew.
+    let recorded = state(plan, &prepared.dir)?.is_some();
+    let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
+    if !recorded {
+        return serve_mounted(plan, &mounted, device, &found, None, |_| Ok(()));
+    }
+    let dir = shown(&mounted.dir);
+    match supervise::run(&mounted, &device, found) {
+        Ok(Ended::Well) => Ok(()),
+        Ok(Ended::Failed) => Err(ServeError::told()),
+        // The mount is left, dead: nobody gets anything from it.
+        Ok(Ended::GivenUp(why)) => Err(format!("gave up serving {dir}: {why}").into()),
+        Err(error) => Err(format!("cannot see to it that {dir} is served: {error}").into()),
+    }
+}
+
+/// Serves what is mounted. `init`: the message that the connection began with, if
+/// another process began it; else `begun` is told.
+fn serve_mounted(
+    plan: &MountPlan,
+    mounted: &Mounted,
+    device: OwnedFd,
+    found: &[Found],
+    init: Option<Vec<u8>>,
+    begun: impl FnOnce(Vec<u8>) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let resumes = init.is_some();
+    // Nothing was served yet: the bare directory is no worse than before.
+    let give_up = |reason: String| {
+        if !resumes {
+            let _ = mounted.unmount();
+        }
+        reason
+    };
+    let descriptors = raise_descriptor_limit();
+    // Before any other thread is started: they are to leave signals alone.
+    let watch =
+        Watch::new(descriptors).map_err(|e| give_up(format!("cannot set up waiting: {e}")))?;
     let service = Arc::new(Service::new(
         Table::new(options(plan), &clock::now()),
-        Resolver::new(Proc::system(), lists(plan)?),
+        Resolver::new(Proc::system(), lists(plan).map_err(give_up)?),
         watch,
     ));
-    // The lock of the state file keeps two daemons from having one.
-    let state = state(plan, &prepared.dir)?;
-    let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
     service.set_device(mounted.device());
-    if let Some((store, found)) = state {
-        restore(&service, store, found);
+    if let Some((store, recorded)) = state(plan, &mounted.dir).map_err(give_up)? {
+        restore(&service, store, recorded, resumes);
     }
     // Requests wait in the kernel until the session begins: nobody gets a board
     // that is about to be taken over.
-    take_over(&service, &found);
-    // Nothing was served yet: the bare directory is no worse than before.
-    let give_up = |reason: String| {
-        let _ = mounted.unmount();
-        reason
-    };
-    let session = Session::begin(&service, device, mounted.all_users)
+    take_over(&service, found);
+    let session = Session::begin(&service, device, mounted.all_users, init)
         .map_err(|e| give_up(format!("cannot serve {}: {e}", shown(&mounted.dir))))?;
+    if !resumes
+        && session.can_be_resumed()
+        && let Some(init) = interrupt::init()
+    {
+        begun(init).map_err(|e| give_up(format!("cannot hand over: {e}")))?;
+    }
     let session = thread::Builder::new().name("session".to_owned()).spawn({
         let service = Arc::clone(&service);
         move || {
@@ -75,8 +123,12 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
         }
     });
     let session = session.map_err(|e| give_up(format!("cannot start a thread: {e}")))?;
-    announce(&mounted);
-    match attend(&service, &mounted)? {
+    if resumes {
+        log::info!("{} is served on", shown(&mounted.dir));
+    } else {
+        announce(mounted);
+    }
+    match attend(&service, mounted)? {
         Ending::Asked => Ok(()),
         Ending::Session => {
             let dir = shown(&mounted.dir);
@@ -87,13 +139,49 @@ pub fn serve(plan: &MountPlan) -> Result<(), String> {
             }
             if !session.is_finished() {
                 log::warn!("a last request of {dir} still waits for another process");
-                return ended(&mounted);
+                return ended(mounted);
             }
             match session.join() {
-                Ok(Ok(())) => ended(&mounted),
-                Ok(Err(error)) => Err(format!("serving {dir} failed: {error}")),
-                Err(_) => Err(format!("serving {dir} broke down")),
+                Ok(Ok(())) => ended(mounted),
+                Ok(Err(error)) => Err(ServeError::broke(format!("serving {dir} failed: {error}"))),
+                Err(_) => Err(ServeError::broke(format!("serving {dir} broke down"))),
             }
+        }
+    }
+}
+
+/// Why a lock directory is served no more.
+#[derive(Debug)]
+pub struct ServeError {
+    /// The reason; none where it was told already.
+    pub reason: Option<String>,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl ServeError {
+    /// Another process has told why.
+    fn told() -> ServeError {
+        ServeError {
+            reason: None,
+            code: 1,
+        }
+    }
+
+    /// Another process can go on.
+    fn broke(reason: String) -> ServeError {
+        ServeError {
+            reason: Some(reason),
+            code: supervise::BROKE_DOWN,
+        }
+    }
+}
+
+impl From<String> for ServeError {
+    fn from(reason: String) -> ServeError {
+        ServeError {
+            reason: Some(reason),
+            code: 1,
         }
     }
 }
@@ -107,10 +195,10 @@ enum Ending {
 }
 
 /// What it means that no more requests come.
-fn ended(mounted: &Mounted) -> Result<(), String> {
+fn ended(mounted: &Mounted) -> Result<(), ServeError> {
     let dir = shown(&mounted.dir);
     if mounted.is_mounted() {
-        return Err(format!("the connection of {dir} was aborted"));
+        return Err(format!("the connection of {dir} was aborted").into());
     }
     log::info!("{dir} is unmounted");
     Ok(())
@@ -223,11 +311,11 @@ fn state(plan: &MountPlan, dir: &Path) -> Result<Option<(Store, Option<store::Fo
 }
 
 /// Takes over what was held when the last daemon ended.
-fn restore(service: &Service, store: Store, found: Option<store::Found>) {
+fn restore(service: &Service, store: Store, found: Option<store::Found>, resumes: bool) {
     let file = shown(store.path());
     let recorded = found.is_some();
-    let restored = service.restore(store, found);
-    if recorded {
+    let restored = service.restore(store, found, resumes);
+    if recorded && (restored.held, restored.freed) != (0, 0) {
         log::info!(
             "{file}: {} held still, {} whose holders ended meanwhile",
             restored.held,

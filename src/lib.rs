@@ -19,5 +19,6 @@ pub mod process;
 pub mod report;
 pub mod service;
 pub mod store;
+pub mod supervise;
 pub mod turn;
 pub mod watch;

@@ -4,10 +4,12 @@
 //! lives or whose expiry lies ahead become claims. Everything else is left
 //! where it is, below the mount, with the reason for the log.
 
+use serde::{Deserialize, Serialize};
+
 use std::ffi::OsString;
 
 /// A file that was there before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its name.
     pub name: OsString,

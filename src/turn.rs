@@ -239,6 +239,11 @@ pub fn at(request: u64) {
     REQUEST.set(Some(request));
 }
 
+/// The request that this thread is at.
+pub fn request() -> Option<u64> {
+    REQUEST.get()
+}
+
 /// The thread that had its turn reads no more, for now at least.
 pub fn end() {
     if let Some(turns) = TURNS.get() {

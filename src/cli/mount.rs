@@ -129,8 +129,10 @@ pub fn run(args: &MountArgs) -> ExitCode {
     match daemon::serve(&plan) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
+            if let Some(reason) = error.reason {
+                log::error!("{reason}");
+            }
+            ExitCode::from(error.code)
         }
     }
 }

@@ -20,7 +20,7 @@ use fuser::{
 };
 
 use super::answer::{attr, empty, entry, handle, ino, mode, refused, sender, xattr_value};
-use super::{attributes, locks, xattr};
+use super::{attributes, locks, resent, xattr};
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Change, Kind};
 use crate::lock::ids::{self, Pid};
@@ -166,11 +166,17 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Err(reply) = resent::done(&self.0, request, reply) else {
+            return;
+        };
         let at = (ino(parent), name.as_bytes());
         empty(reply, "unlink", self.0.unlink(sender(request), at, false));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let Err(reply) = resent::done(&self.0, request, reply) else {
+            return;
+        };
         let at = (ino(parent), name.as_bytes());
         empty(reply, "rmdir", self.0.unlink(sender(request), at, true));
     }
@@ -185,6 +191,9 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let Err(reply) = resent::done(&self.0, request, reply) else {
+            return;
+        };
         let kind = if flags.is_empty() {
             RenameKind::Replace
         } else if flags == RenameFlags::RENAME_NOREPLACE {
@@ -209,11 +218,17 @@ impl Filesystem for Adapter {
         new_name: &OsStr,
         reply: ReplyEntry,
     ) {
+        let Err(reply) = resent::made(&self.0, request, (new_parent, new_name), reply) else {
+            return;
+        };
         let at = (ino(new_parent), new_name.as_bytes());
         entry(reply, "link", self.0.link(sender(request), ino(number), at));
     }
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let Err(reply) = resent::opened(&self.0, request, reply) else {
+            return;
+        };
         self.0.open(
             sender(request),
             ino(number),
@@ -233,6 +248,9 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let Err(reply) = resent::created(&self.0, request, reply) else {
+            return;
+        };
         self.0.create(
             sender(request),
             (ino(parent), name.as_bytes()),
@@ -354,14 +372,16 @@ impl Filesystem for Adapter {
         flags: PollFlags,
         reply: ReplyPoll,
     ) {
+        let number = notifier.handle().0;
         let tell = flags
             .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
-            .then(|| -> Tell {
-                Box::new(move || {
+            .then(|| -> (u64, Tell) {
+                let tell: Tell = Box::new(move || {
                     if let Err(error) = notifier.notify() {
                         log::debug!("telling of a change: {error}");
                     }
-                })
+                });
+                (number, tell)
             });
         reply.poll(locks::events(self.0.poll(handle(opened), tell)));
     }
@@ -580,6 +600,9 @@ impl Adapter {
         what: &str,
         reply: ReplyEntry,
     ) {
+        let Err(reply) = resent::made(&self.0, request, (parent, name), reply) else {
+            return;
+        };
         let at = (ino(parent), name.as_bytes());
         entry(reply, what, self.0.make(sender(request), at, make));
     }

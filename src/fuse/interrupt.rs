@@ -55,6 +55,15 @@ impl<F: Fn(u64) + Send + Sync> Listener for F {
     }
 }
 
+/// The message that begins a connection (FUSE_INIT).
+enum Init {
+    None,
+    /// The kernel's, as it was read.
+    Read(Vec<u8>),
+    /// One that was read by another daemon, which fuser is to read first.
+    Replayed(Vec<u8>),
+}
+
 /// The filter of one descriptor.
 struct Filter {
     /// Of which descriptor; negative for none.
@@ -62,6 +71,8 @@ struct Filter {
     /// Whether its handshake was seen.
     handshake: AtomicBool,
     listener: RwLock<Option<Arc<dyn Listener>>>,
+    /// The handshake's message: what was read, or what is to be read first.
+    init: Mutex<Init>,
     /// The device, to answer in fuser's place.
     answers: RwLock<Option<OwnedFd>>,
 }
@@ -81,6 +92,7 @@ impl Filter {
             device: AtomicI32::new(-1),
             handshake: AtomicBool::new(false),
             listener: RwLock::new(None),
+            init: Mutex::new(Init::None),
             answers: RwLock::new(None),
         }
     }
@@ -133,6 +145,7 @@ impl Filter {
                 false
             }
             Some(FUSE_INIT) => {
+                *self.init.lock() = Init::Read(message.to_vec());
                 self.handshake.store(true, Ordering::Relaxed);
                 false
             }
@@ -171,6 +184,63 @@ pub fn register(fd: BorrowedFd<'_>, listener: Arc<dyn Listener>) -> Registration
     *FILTER.answers.write() = fd.try_clone_to_owned().ok();
     FILTER.set(device, listener);
     Registration { device }
+}
+
+/// The message with which the connection began.
+pub fn init() -> Option<Vec<u8>> {
+    match &*FILTER.init.lock() {
+        Init::Read(message) => Some(message.clone()),
+        _ => None,
+    }
+}
+
+/// Has the next read from the device give this message.
+pub fn replay(message: Vec<u8>) {
+    *FILTER.init.lock() = Init::Replayed(message);
+}
+
+/// What is to be read from `fd` before what the kernel has.
+pub fn replayed(fd: RawFd) -> Option<Vec<u8>> {
+    let mut init = FILTER.init.lock();
+    match std::mem::replace(&mut *init, Init::None) {
+        Init::Replayed(message) if is_device(fd) => Some(message),
+        other => {
+            *init = other;
+            None
+        }
+    }
+}
+
+/// Asks the kernel to send once more what was read and never answered
+/// (FUSE_NOTIFY_RESEND, Linux 6.9).
+///
+/// # Errors
+/// `EINVAL` where the kernel cannot.
+pub fn resend() -> io::Result<()> {
+    const NOTIFY_RESEND: i32 = 7;
+    let mut message = [0_u8; 16];
+    message[..4].copy_from_slice(&16_u32.to_ne_bytes());
+    message[4..8].copy_from_slice(&NOTIFY_RESEND.to_ne_bytes());
+    match FILTER.answers.read().as_ref() {
+        Some(device) => nix::unistd::write(device, &message)
+            .map(drop)
+            .map_err(Into::into),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+/// Has who polls an open file look anew (FUSE_NOTIFY_POLL): it may have changed.
+pub fn wake(poller: u64) {
+    const NOTIFY_POLL: i32 = 1;
+    let mut message = [0_u8; 24];
+    message[..4].copy_from_slice(&24_u32.to_ne_bytes());
+    message[4..8].copy_from_slice(&NOTIFY_POLL.to_ne_bytes());
+    message[16..].copy_from_slice(&poller.to_ne_bytes());
+    if let Some(device) = FILTER.answers.read().as_ref()
+        && let Err(error) = nix::unistd::write(device, &message)
+    {
+        log::debug!("waking who polls: {error}");
+    }
 }
 
 /// Whether a descriptor is the registered one; all that reads of others cost.

@@ -18,7 +18,7 @@ pub(super) type Wanted = Option<LockKind>;
 
 /// The number by which a request that waits is known.
 pub(super) fn wait_id(request: &Request) -> WaitId {
-    WaitId(request.unique().0)
+    WaitId::of_request(request.unique().0)
 }
 
 /// The call behind a lock request. fuser does not pass on which call it was;

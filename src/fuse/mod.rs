@@ -11,6 +11,7 @@ mod locks;
 pub mod mount;
 pub mod mountinfo;
 pub mod prepare;
+mod resent;
 pub mod session;
 pub mod timeout;
 pub mod xattr;

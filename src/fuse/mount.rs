@@ -27,7 +27,7 @@ pub struct Mounted {
     /// The mount, told from any other that comes over it.
     entry: Entry,
     /// The bare directory; its lock keeps other daemons off.
-    _bare: File,
+    _bare: Option<File>,
 }
 
 /// Mounts over the prepared directory. `allow_other` demands or forbids serving
@@ -81,13 +81,37 @@ pub fn mount(
             all_users,
             found,
             entry,
-            _bare: bare,
+            _bare: Some(bare),
         },
         device,
     ))
 }
 
 impl Mounted {
+    /// The same in another process than the one that mounted; that keeps the bare
+    /// directory.
+    ///
+    /// # Errors
+    /// When it is not mounted any more.
+    pub fn inherited(dir: PathBuf, all_users: bool, id: u32, device: &str) -> io::Result<Mounted> {
+        let entry = mountinfo::read()?
+            .into_iter()
+            .find(|entry| entry.id == id && entry.device == device)
+            .ok_or_else(|| io::Error::other("it is not mounted any more"))?;
+        Ok(Mounted {
+            dir,
+            all_users,
+            found: Vec::new(),
+            entry,
+            _bare: None,
+        })
+    }
+
+    /// The number of the mount.
+    pub fn id(&self) -> u32 {
+        self.entry.id
+    }
+
     /// Its device, `MAJOR:MINOR`.
     pub fn device(&self) -> &str {
         &self.entry.device

@@ -22,15 +22,22 @@ const THREADS: usize = 16;
 pub struct Session {
     inner: fuser::Session<Adapter>,
     interrupts: Registration,
+    can_be_resumed: bool,
 }
 
 impl Session {
-    /// Comes to terms with the kernel; it answers no requests yet.
+    /// Comes to terms with the kernel; it answers no requests yet. `init`: on a
+    /// connection that another daemon began with this message.
     ///
     /// # Errors
     /// When they do not come to terms, the device fails, or signals would not
     /// end waits. The device is closed then.
-    pub fn begin(service: &Arc<Service>, device: OwnedFd, all_users: bool) -> io::Result<Session> {
+    pub fn begin(
+        service: &Arc<Service>,
+        device: OwnedFd,
+        all_users: bool,
+        init: Option<Vec<u8>>,
+    ) -> io::Result<Session> {
         let acl = if all_users {
             SessionACL::All
         } else {
@@ -42,10 +49,38 @@ impl Session {
         turn::start(interrupt::give_up)?;
         let listener = Arc::new(Heard(Arc::clone(service)));
         let interrupts = interrupt::register(device.as_fd(), listener);
-        let inner = fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config);
+        let resumes = init.is_some();
+        let mut can_be_resumed = true;
+        let inner = match init {
+            None => fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config),
+            Some(init) => {
+                interrupt::replay(init);
+                // The kernel has its answer already, and says so, which fuser tells.
+                let level = log::max_level();
+                log::set_max_level(log::LevelFilter::Off);
+                let inner =
+                    fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config);
+                log::set_max_level(level);
+                inner
+            }
+        };
         // The handshake was this thread's.
         turn::end();
         let inner = inner?;
+        if resumes {
+            service.pollers().into_iter().for_each(interrupt::wake);
+        }
+        // On a new connection there is nothing: it only tells whether it could.
+        let can_resend = interrupt::resend();
+        if resumes {
+            can_resend?;
+        } else if let Err(error) = can_resend {
+            log::info!(
+                "the kernel does not send again what was not answered ({error}; Linux 6.9 does): \
+                 the death of whoever serves ends the connection"
+            );
+            can_be_resumed = false;
+        }
         if !interrupts.in_effect() {
             return Err(io::Error::other(NotSeen::NotByFuser));
         }
@@ -62,7 +97,16 @@ impl Session {
             give_up: limits.give_up,
         }));
         log::debug!("interrupts are seen: signals will end waits");
-        Ok(Session { inner, interrupts })
+        Ok(Session {
+            inner,
+            interrupts,
+            can_be_resumed,
+        })
+    }
+
+    /// Whether another process can go on with it.
+    pub fn can_be_resumed(&self) -> bool {
+        self.can_be_resumed
     }
 
     /// Answers requests until the mount is gone.
@@ -86,7 +130,7 @@ struct Heard(Arc<Service>);
 
 impl interrupt::Listener for Heard {
     fn interrupted(&self, unique: u64) {
-        self.0.interrupted(WaitId(unique));
+        self.0.interrupted(WaitId::of_request(unique));
     }
 
     fn gone(&self) {

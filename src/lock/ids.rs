@@ -92,6 +92,14 @@ pub struct LockOwner(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WaitId(pub u64);
 
+impl WaitId {
+    /// That of a request with this `unique`, which has its highest bit set when it
+    /// is sent for the second time (FUSE_UNIQUE_RESEND of linux/fuse.h).
+    pub fn of_request(unique: u64) -> WaitId {
+        WaitId(unique & !(1 << 63))
+    }
+}
+
 /// The number of an acquisition; it only grows (semantics.md, "Metadata").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Token(pub u64);

@@ -82,6 +82,8 @@ pub(super) struct Open {
     /// Whether a change of the board is to be told.
     #[serde(skip)]
     pub polled: bool,
+    /// The number by which the kernel knows who polls it.
+    pub poller: Option<u64>,
 }
 
 impl Table {
@@ -260,6 +262,7 @@ impl Table {
                 snapshot: None,
                 seen: 0,
                 polled: false,
+                poller: None,
             },
         );
         handle

@@ -62,7 +62,7 @@ pub struct Patience {
 }
 
 /// Who was sent back is back in less.
-const AWAY: Duration = Duration::from_secs(2);
+pub(super) const AWAY: Duration = Duration::from_secs(2);
 
 /// A waiter, as told to people.
 #[derive(Clone, Debug, PartialEq, Eq)]

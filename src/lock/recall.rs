@@ -115,7 +115,7 @@ impl Table {
         wait: WaitId,
         now: &Now,
     ) -> bool {
-        if self.patience.is_none() {
+        if self.recall.is_empty() && self.kept.is_empty() {
             return false;
         }
         // Its turn has come meanwhile: it has the lock, and will be told so.

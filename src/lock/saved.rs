@@ -17,7 +17,7 @@ use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::locking::BoardFile;
 use super::node::{Body, Directory, Node};
 use super::open::Open;
-use super::queue::Waiter;
+use super::queue::{AWAY, Asking, Waiter};
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now, Timestamp};
 
@@ -387,7 +387,7 @@ impl Table {
             }
         }
         if how == Return::Connected {
-            self.connect(opens, waiters);
+            self.connect(opens, waiters, now);
         }
         for ino in ended {
             restored.freed += 1;
@@ -396,7 +396,12 @@ impl Table {
         restored
     }
 
-    fn connect(&mut self, opens: Vec<(Handle, Open)>, mut waiters: Vec<(WaitId, Waiter)>) {
+    fn connect(
+        &mut self,
+        opens: Vec<(Handle, Open)>,
+        mut waiters: Vec<(WaitId, Waiter)>,
+        now: &Now,
+    ) {
         for (handle, open) in opens {
             if let Some(node) = self.nodes.get_mut(&open.ino) {
                 node.opens.push(handle);
@@ -404,7 +409,9 @@ impl Table {
             }
         }
         waiters.sort_by_key(|(_, waiter)| waiter.arrival);
-        for (wait, waiter) in waiters {
+        for (wait, mut waiter) in waiters {
+            // The kernel sends its request once more, unless a signal has ended it.
+            waiter.asking = Asking::Away(BootTime(now.boot.0.saturating_add(AWAY)));
             self.last_arrival = self.last_arrival.max(waiter.arrival);
             if let Some(node) = self.nodes.get_mut(&waiter.ino) {
                 node.queue.push(wait);

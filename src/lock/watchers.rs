@@ -18,6 +18,23 @@ impl Table {
         open.seen != version
     }
 
+    /// Notes by which number the kernel knows who polls an open file.
+    pub fn polled_as(&mut self, handle: Handle, number: u64) {
+        if self
+            .opens
+            .get(&handle)
+            .is_some_and(|open| open.poller != Some(number))
+            && let Some(open) = self.opens.get_mut(&handle)
+        {
+            open.poller = Some(number);
+        }
+    }
+
+    /// The numbers of all who poll, or did.
+    pub fn pollers(&self) -> Vec<u64> {
+        self.opens.values().filter_map(|open| open.poller).collect()
+    }
+
     /// What is told of a board is another from now on.
     pub(super) fn changed(&mut self, ino: Ino) {
         let Some(node) = self.nodes.get_mut(&ino) else {

@@ -7,12 +7,13 @@ use super::locks::Pending;
 use super::request::Failure;
 use crate::lock::Table;
 use crate::lock::effect::Effect;
-use crate::lock::ids::{Ino, ProcessId, Uid};
+use crate::lock::ids::{Handle, Ino, ProcessId, Uid, WaitId};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Now;
 use crate::process::{Pin, Resolver};
 use crate::report;
-use crate::store::Store;
+use crate::store::{Done, Store};
+use crate::turn;
 use crate::watch::Watch;
 
 /// The names of users, looked up once each: a directory service may be slow.
@@ -42,6 +43,8 @@ pub(super) struct Desk<'a> {
     /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
     pub device: Option<&'a str>,
     pub now: Now,
+    /// The requests that are done by this event.
+    pub done: Vec<Done>,
 }
 
 impl Desk<'_> {
@@ -142,14 +145,26 @@ impl Desk<'_> {
     /// Records what has changed.
     fn record(&mut self) {
         let Desk {
-            table, store, now, ..
+            table,
+            store,
+            now,
+            done,
+            ..
         } = self;
+        let done = std::mem::take(done);
         if let Some(store) = store {
             let changes = table.take_changes(now);
-            if !changes.values.is_empty() {
-                store.record(&changes, || table.saved(now));
+            if !changes.values.is_empty() || !done.is_empty() {
+                store.record(&changes, &done, || table.saved(now));
             }
         }
+    }
+
+    /// The request that this thread is at is done, and would not be done again as
+    /// it was; with the open file that it made.
+    pub fn done(&mut self, handle: Option<Handle>) {
+        let request = turn::request().map(WaitId::of_request);
+        self.done.extend(request.map(|request| (request, handle)));
     }
 
     /// Whether a board that is acquired now can be recorded.
@@ -172,9 +187,18 @@ impl Desk<'_> {
     /// process that is not watched counts as ended, which frees boards.
     pub fn carry_out(&mut self) {
         loop {
+            let effects = self.table.take_effects();
+            for effect in &effects {
+                if let Effect::Answer {
+                    wait,
+                    outcome: Ok(handle),
+                } = effect
+                {
+                    self.done.push((*wait, *handle));
+                }
+            }
             // Nobody hears of what would be forgotten.
             self.record();
-            let effects = self.table.take_effects();
             if effects.is_empty() {
                 break;
             }

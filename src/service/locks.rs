@@ -261,11 +261,13 @@ impl Service {
     }
 
     /// Whether there is something new to be read through an open file; `tell`
-    /// is called at the next change.
-    pub fn poll(&self, handle: Handle, tell: Option<Tell>) -> bool {
+    /// is called at the next change; with the number by which the kernel knows who
+    /// polls.
+    pub fn poll(&self, handle: Handle, tell: Option<(u64, Tell)>) -> bool {
         self.act(|desk| {
             let new = desk.table.poll(handle, tell.is_some());
-            if let Some(tell) = tell {
+            if let Some((number, tell)) = tell {
+                desk.table.polled_as(handle, number);
                 desk.pending.polls.insert(handle, tell);
             }
             new

@@ -11,6 +11,7 @@ mod restore;
 mod show;
 mod walks;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +22,7 @@ use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
 use crate::lock::caller::Caller;
-use crate::lock::ids::{Handle, Ino, ProcessId};
+use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
@@ -53,6 +54,8 @@ struct State {
     names: UserNames,
     pending: Pending,
     store: Option<Store>,
+    /// What the daemon before did and may not have answered.
+    done_before: HashMap<WaitId, Option<Handle>>,
 }
 
 impl Service {
@@ -64,6 +67,7 @@ impl Service {
                 names: UserNames::default(),
                 pending: Pending::default(),
                 store: None,
+                done_before: HashMap::new(),
             }),
             resolver: Arc::new(resolver),
             walks: Walks::default(),
@@ -96,6 +100,7 @@ impl Service {
             names,
             pending,
             store,
+            ..
         } = &mut *state;
         let now = clock::now();
         table.expire(&now);
@@ -108,6 +113,7 @@ impl Service {
             resolver: &self.resolver,
             device: self.device.get().map(String::as_str),
             now,
+            done: Vec::new(),
         };
         let answer = event(&mut desk);
         desk.carry_out();
@@ -233,6 +239,7 @@ impl Service {
             let (ino, _) = desk
                 .table
                 .make(&desk.now, &caller, (dir, name), make, true, None)?;
+            desk.done(None);
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
     }
@@ -289,6 +296,7 @@ impl Service {
             desk.settled(dir, name)?;
             desk.may_acquire()?;
             desk.table.link(&desk.now, &caller, ino, (dir, name))?;
+            desk.done(None);
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
     }
@@ -308,7 +316,9 @@ impl Service {
             desk.settle(to.0);
             desk.settled(to.0, to.1)?;
             desk.may_acquire()?;
-            Ok(desk.table.rename(&desk.now, &caller, from, to, kind)?)
+            desk.table.rename(&desk.now, &caller, from, to, kind)?;
+            desk.done(None);
+            Ok(())
         })
     }
 
@@ -327,9 +337,10 @@ impl Service {
                 return Err(Refusal::Gone.into());
             }
             desk.settled(dir, name)?;
-            Ok(desk
-                .table
-                .unlink(&desk.now, &caller, (dir, name), directory)?)
+            desk.table
+                .unlink(&desk.now, &caller, (dir, name), directory)?;
+            desk.done(None);
+            Ok(())
         })
     }
 

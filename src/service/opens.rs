@@ -50,6 +50,7 @@ impl Service {
                 .make(&desk.now, &caller, (dir, name), make, exclusive, open);
             match made {
                 Ok((ino, handle)) => {
+                    desk.done(handle);
                     let attributes = desk.table.attributes(ino, &desk.now)?;
                     Ok(handle.map(|handle| (attributes, handle)))
                 }
@@ -101,7 +102,10 @@ impl Service {
                 desk.pending.walks_again(sender.thread, desk.now.boot);
             }
             match opened? {
-                Opened::Done(handle) => Ok(Some(handle)),
+                Opened::Done(handle) => {
+                    desk.done(Some(handle));
+                    Ok(Some(handle))
+                }
                 Opened::Waits => {
                     if let Some(answer) = answer.take() {
                         desk.put_aside(wait, sender, answer);
@@ -148,7 +152,10 @@ impl Desk<'_> {
         }
         let attributes = self.table.attributes(ino, &self.now)?;
         match self.table.open(&self.now, caller, ino, mode, Some(wait))? {
-            Opened::Done(handle) => Ok(Some((attributes, handle))),
+            Opened::Done(handle) => {
+                self.done(Some(handle));
+                Ok(Some((attributes, handle)))
+            }
             Opened::Waits => {
                 if let Some(answer) = answer.take() {
                     let answer: Answer = Box::new(move |outcome| {

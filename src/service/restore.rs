@@ -2,27 +2,56 @@
 
 use super::Service;
 use super::desk::Desk;
-use crate::lock::ids::ProcessId;
+use crate::lock::attributes::Attributes;
+use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::saved::{Restored, Return, SavedInode};
 use crate::store::{Found, Store};
 
 impl Service {
     /// Takes over what a state file held, and records in it from now on. The
-    /// living have what they had; what the dead had is free.
-    pub fn restore(&self, store: Store, found: Option<Found>) -> Restored {
+    /// living have what they had; what the dead had is free. With `connected` the
+    /// connection is the one that it is about.
+    pub fn restore(&self, store: Store, found: Option<Found>, connected: bool) -> Restored {
+        let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
-            let restored = found.map(|found| take_over(desk, found));
+            let restored = found.map(|found| take_over(desk, found, connected));
             desk.carry_out();
             restored.unwrap_or_default()
         });
         let mut state = self.state.lock();
+        if connected {
+            state.done_before = done.into_iter().flatten().collect();
+        }
         state.table.track();
         state.store = Some(store);
         restored
     }
+
+    /// The numbers of all who poll: they are to look anew.
+    pub fn pollers(&self) -> Vec<u64> {
+        self.state.lock().table.pollers()
+    }
+
+    /// Whether the daemon before did this request, and the open file that it made.
+    pub fn was_done(&self, request: WaitId) -> Option<Option<Handle>> {
+        self.state.lock().done_before.get(&request).copied()
+    }
+
+    /// What the inode of an open file shows.
+    pub fn attributes_of(&self, handle: Handle) -> Option<Attributes> {
+        self.act(|desk| {
+            let ino = desk.table.opened(handle)?;
+            desk.table.attributes(ino, &desk.now).ok()
+        })
+    }
+
+    /// The inode of a name, whoever has it.
+    pub fn number_of(&self, dir: Ino, name: &[u8]) -> Option<Ino> {
+        self.act(|desk| desk.table.lookup(dir, name).ok())
+    }
 }
 
-fn take_over(desk: &mut Desk<'_>, found: Found) -> Restored {
+fn take_over(desk: &mut Desk<'_>, found: Found, connected: bool) -> Restored {
     let Found {
         saved, same_boot, ..
     } = found;
@@ -32,6 +61,8 @@ fn take_over(desk: &mut Desk<'_>, found: Found) -> Restored {
         for process in saved.inodes().flat_map(SavedInode::lineage) {
             watch(desk, *process);
         }
+    }
+    if same_boot && !connected {
         for file in saved.inodes().flat_map(SavedInode::locked) {
             openers.extend(resolver.opener(file));
         }
@@ -40,10 +71,10 @@ fn take_over(desk: &mut Desk<'_>, found: Found) -> Restored {
         }
     }
     let (table, now) = (&mut *desk.table, desk.now);
-    let how = if same_boot {
-        Return::SameBoot
-    } else {
-        Return::OtherBoot
+    let how = match (same_boot, connected) {
+        (true, true) => Return::Connected,
+        (true, false) => Return::SameBoot,
+        (false, _) => Return::OtherBoot,
     };
     table.restore(&now, saved, how, |files| {
         let mut found: Vec<ProcessId> = Vec::new();

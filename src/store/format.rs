@@ -5,8 +5,11 @@
 //! lowest first, and the content in postcard's wire format. Space that is
 //! reserved behind the last frame is zeros.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
+use crate::lock::ids::{Handle, WaitId};
 use crate::lock::saved::{Counters, Key, Saved, Value};
 
 /// What a state file begins with; the number is the form's.
@@ -17,6 +20,9 @@ pub const ANY_MAGIC: &[u8] = b"boardlock state ";
 
 /// No frame is longer: a length that is does not come from us.
 const LONGEST: usize = 64 << 20;
+
+/// So many requests at most can be done and not answered yet.
+pub const UNANSWERED: usize = 64;
 
 /// Length and checksum.
 const HEAD: usize = 8;
@@ -40,6 +46,8 @@ pub struct Frame {
     pub counters: Counters,
     /// What is other from then on; none if it is no more.
     pub values: Vec<(Key, Option<Value>)>,
+    /// The requests that were done, with the open files that they made.
+    pub done: Vec<(WaitId, Option<Handle>)>,
 }
 
 /// What stands in a file.
@@ -49,6 +57,8 @@ pub struct Content {
     pub owner: Owner,
     /// What it comes to.
     pub saved: Saved,
+    /// The requests that were done last.
+    pub done: VecDeque<(WaitId, Option<Handle>)>,
     /// Whether something follows that was not all written.
     pub torn: bool,
 }
@@ -136,6 +146,7 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
     at = next;
     let mut values = std::collections::BTreeMap::new();
     let mut counters = Counters::default();
+    let mut done = VecDeque::new();
     loop {
         match frame(file, at) {
             Found::Frame(content, next) => {
@@ -148,6 +159,10 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
                         None => values.remove(&key),
                     };
                 }
+                done.extend(frame.done);
+                while done.len() > UNANSWERED {
+                    done.pop_front();
+                }
                 at = next;
             }
             Found::End if is_blank(file, at) => break,
@@ -158,6 +173,7 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
     Ok(Content {
         owner,
         saved: Saved { counters, values },
+        done,
         torn: !is_blank(file, at),
     })
 }

@@ -8,7 +8,7 @@
 mod format;
 mod place;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
 pub use format::Owner;
-use format::{Content, Frame, MAGIC, Unreadable, push};
+use format::{Content, Frame, MAGIC, UNANSWERED, Unreadable, push};
 pub use place::{default_path, owner};
 
+use crate::lock::ids::{Handle, WaitId};
 use crate::lock::saved::{Changes, Counters, Key, Saved, Value};
 use crate::printable::printable;
 
@@ -31,6 +32,9 @@ const RESERVE: u64 = 64 << 10;
 
 /// The file is not written anew before this much of it is out of date.
 const SLACK: u64 = 1 << 20;
+
+/// How long a daemon takes to end that was killed.
+const LAST: Duration = Duration::from_secs(1);
 
 /// How often it is tried again to write a file that could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -47,6 +51,9 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// A request that was done, and the open file that it made.
+pub type Done = (WaitId, Option<Handle>);
+
 /// What a state file held.
 #[derive(Debug)]
 pub struct Found {
@@ -54,6 +61,8 @@ pub struct Found {
     pub saved: Saved,
     /// Whether the processes in it are of this boot.
     pub same_boot: bool,
+    /// The requests that were done last, with the open files that they made.
+    pub done: VecDeque<Done>,
     /// Whether its last change was not written whole.
     torn: bool,
 }
@@ -72,6 +81,8 @@ pub struct Store {
     /// Of each value in it, the checksum and length of what was written last.
     written: HashMap<Key, (u32, u64)>,
     counters: Counters,
+    /// The requests that were done last.
+    done: VecDeque<Done>,
     /// Why it cannot be written, and when that was tried last.
     failing: Option<(io::Error, Instant)>,
 }
@@ -100,7 +111,7 @@ impl Store {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(|error| failed("open", error))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !locks(&file) {
             return Err(StoreError(format!(
                 "the state file {shown} is another running boardlock's; \
                  each lock directory needs its own (--state FILE)"
@@ -124,6 +135,10 @@ impl Store {
             reserved: 0,
             written: HashMap::new(),
             counters: Counters::default(),
+            done: found
+                .as_ref()
+                .map(|found| found.done.clone())
+                .unwrap_or_default(),
             failing: None,
         };
         let saved = found.as_ref().map(|found| found.saved.clone());
@@ -159,12 +174,17 @@ impl Store {
 
     /// Records what an event changed. What cannot be recorded is told in the log,
     /// and nothing can be acquired until it is ([`Store::is_ready`]).
-    pub fn record(&mut self, changes: &Changes, all: impl FnOnce() -> Saved) {
+    /// With it, the requests that are done by that.
+    pub fn record(&mut self, changes: &Changes, done: &[Done], all: impl FnOnce() -> Saved) {
+        self.done.extend(done);
+        while self.done.len() > UNANSWERED {
+            self.done.pop_front();
+        }
         if self.failing.is_some() {
             self.retry(all);
             return;
         }
-        if let Err(error) = self.append(changes) {
+        if let Err(error) = self.append(changes, done) {
             log::error!(
                 "cannot record what is held in {}: {error}; no more boards are given out until that \
                  is mended",
@@ -212,10 +232,11 @@ impl Store {
         }
     }
 
-    fn append(&mut self, changes: &Changes) -> io::Result<()> {
+    fn append(&mut self, changes: &Changes, done: &[Done]) -> io::Result<()> {
         let mut frame = Frame {
             counters: changes.counters,
             values: Vec::new(),
+            done: done.to_vec(),
         };
         let mut written = Vec::new();
         for (key, value) in &changes.values {
@@ -225,7 +246,8 @@ impl Store {
                 written.push((*key, entry));
             }
         }
-        if frame.values.is_empty() && frame.counters.token == self.counters.token {
+        let news = frame.counters.token != self.counters.token || !done.is_empty();
+        if frame.values.is_empty() && !news {
             return Ok(());
         }
         let mut bytes = Vec::new();
@@ -257,6 +279,7 @@ impl Store {
         let mut frame = Frame {
             counters: saved.counters,
             values: Vec::new(),
+            done: Vec::new(),
         };
         for (key, value) in &saved.values {
             written.insert(*key, digest(value)?);
@@ -266,6 +289,7 @@ impl Store {
                 frame.values.clear();
             }
         }
+        frame.done.extend(self.done.iter().copied());
         push(&mut bytes, &frame).map_err(io::Error::other)?;
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
@@ -306,6 +330,20 @@ impl Store {
     }
 }
 
+/// Locks a state file; whoever served before may be about to end.
+fn locks(file: &File) -> bool {
+    let deadline = Instant::now() + LAST;
+    loop {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Reserves space behind what is written. A file system that cannot do that is
 /// taken as it is.
 fn reserve(file: &File, length: u64) -> io::Result<()> {
@@ -329,8 +367,8 @@ fn read_found(text: &[u8], owner: &Owner) -> Result<Option<Found>, String> {
     let Content {
         owner: theirs,
         saved,
+        done,
         torn,
-        ..
     } = format::read(text).map_err(|why| match why {
         Unreadable::Foreign => "is no state file of boardlock's".to_owned(),
         Unreadable::Later => "was written by a later boardlock".to_owned(),
@@ -349,6 +387,7 @@ fn read_found(text: &[u8], owner: &Owner) -> Result<Option<Found>, String> {
     Ok(Some(Found {
         saved,
         same_boot,
+        done,
         torn,
     }))
 }

@@ -69,7 +69,7 @@ fn make(table: &mut Table, name: &str) {
 
 fn record(store: &mut Store, table: &mut Table) {
     let changes = table.take_changes(&now());
-    store.record(&changes, || table.saved(&now()));
+    store.record(&changes, &[], || table.saved(&now()));
 }
 
 /// A table with these boards, recorded.

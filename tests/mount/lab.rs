@@ -123,9 +123,9 @@ impl Lab {
         self.dir.join(board)
     }
 
-    /// The daemon's process.
+    /// The process that serves.
     pub fn daemon_pid(&self) -> u32 {
-        self.daemon.child.id()
+        serving(self.daemon.child.id())
     }
 
     /// What the daemon has logged.
@@ -359,6 +359,14 @@ impl Scripts {
         command.env_remove("BASH_ENV").env_remove("ENV");
         Running::start(command)
     }
+}
+
+/// The process that serves for this daemon: the one that it started, if it did.
+pub fn serving(daemon: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children"));
+    let children = children.unwrap_or_default();
+    let first = children.split_whitespace().next();
+    first.map_or(daemon, |child| child.parse().unwrap())
 }
 
 /// Where a lab's daemon, of this user, records what is held.

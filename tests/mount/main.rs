@@ -39,6 +39,7 @@ mod sessions;
 mod shown;
 mod site;
 mod smoke;
+mod survival;
 mod tbot;
 mod times;
 mod users;
@@ -86,6 +87,7 @@ fn main() -> std::process::ExitCode {
         release::tests(),
         sessions::tests(),
         smoke::tests(),
+        survival::tests(),
         tbot::tests(),
         times::tests(),
         users::tests(),

@@ -184,6 +184,10 @@ fn while_no_daemon_serves_acquiring_fails() {
     let mut daemon = site.serve("locks", &[]);
     let board = site.path("locks/b");
     daemon.kill();
+    eventually("its connection has ended", PATIENCE, || {
+        let error = std::fs::File::create(&board).unwrap_err();
+        error.raw_os_error() == Some(libc::ENOTCONN)
+    });
     for _ in 0..2 {
         let error = std::fs::File::create(&board).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
