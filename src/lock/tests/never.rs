@@ -15,7 +15,7 @@ use crate::lock::ids::{Handle, Ino, Pid, ProcessId, StartTime};
 use crate::lock::locking::BoardFile;
 use crate::lock::node::Body;
 use crate::lock::options::{ExpireRule, Options};
-use crate::lock::saved::Return;
+use crate::lock::saved::{Key, Return};
 use crate::lock::time::Timestamp;
 
 const NAMES: [&str; 7] = ["a", "b", "d", "e", "d/a", "d/b", "d/e"];
@@ -150,8 +150,11 @@ pub(super) fn check_saved(lab: &Lab) {
     let (found, saved) = (back.saved(&lab.now).unplaced(), saved.unplaced());
     assert_eq!(found.counters, saved.counters);
     assert!(found.values.keys().eq(saved.values.keys()));
-    for (found, saved) in found.values.values().zip(saved.values.values()) {
-        assert_eq!(format!("{found:?}"), format!("{saved:?}"));
+    for (found, (key, saved)) in found.values.values().zip(&saved.values) {
+        // Who waits is to come again.
+        if !matches!(key, Key::Wait(_)) {
+            assert_eq!(format!("{found:?}"), format!("{saved:?}"));
+        }
     }
 }
 
