@@ -31,9 +31,9 @@ pub const BROKE_DOWN: u8 = 70;
 /// What Rust exits with after a panic.
 const PANICKED: i32 = 101;
 
-/// So many deaths in that time are too many.
+/// So many in a row that died so soon are too many.
 const DEATHS: usize = 5;
-const WITHIN: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(1);
 
 /// The major and minor number of /dev/fuse (devices.txt of the kernel).
 const FUSE: (u32, u32) = (10, 229);
@@ -175,8 +175,9 @@ pub fn run(mounted: &Mounted, device: &OwnedFd, found: Vec<Found>) -> io::Result
     handover.write(&mut memory)?;
     // Before it can be replaced by an upgrade.
     let program = std::env::current_exe()?;
-    let mut deaths: Vec<Instant> = Vec::new();
+    let mut deaths = 0;
     loop {
+        let started = Instant::now();
         let mut child = start(&program, device, &memory)?;
         let (status, asked) = attend(&mut child, &signals)?;
         if asked || status.success() {
@@ -192,12 +193,14 @@ pub fn run(mounted: &Mounted, device: &OwnedFd, found: Vec<Found>) -> io::Result
                 "it died ({status}) before it served, or on a kernel before Linux 6.9"
             )));
         }
-        deaths.retain(|death| death.elapsed() < WITHIN);
-        deaths.push(Instant::now());
-        if deaths.len() >= DEATHS {
+        deaths = if started.elapsed() < SOON {
+            deaths + 1
+        } else {
+            0
+        };
+        if deaths >= DEATHS {
             return Ok(Ended::GivenUp(format!(
-                "it died {DEATHS} times within {} s, the last time by {status}",
-                WITHIN.as_secs()
+                "it died {DEATHS} times in a row as soon as it served, the last time by {status}"
             )));
         }
         log::error!("whoever served died ({status}); another goes on");

@@ -1,13 +1,17 @@
 //! Histories that are really played.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::history::History;
 use super::judge::judge;
-use super::lab::Lab;
+use super::lab::{Lab, serving};
 use super::model::Rules;
 use super::plan::{Kind, plan};
 use super::pool::Pool;
@@ -19,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
         the_kernels_flock_is_right;
         the_kernels_fcntl_is_right;
         claims_and_locks_are_right;
+        claims_and_locks_outlive_whoever_serves;
     ]
 }
 
@@ -31,6 +36,10 @@ fn number(name: &str) -> Option<u64> {
 const BARE: u64 = 100;
 /// Histories on a served directory.
 const SERVED: u64 = 500;
+/// Histories while whoever serves is killed again and again.
+const KILLED: u64 = 200;
+/// How often.
+const BETWEEN_KILLS: Duration = Duration::from_millis(1100);
 /// Times that one history is played again.
 const AGAIN: u64 = 200;
 /// Histories that one daemon serves; its log is kept.
@@ -183,6 +192,79 @@ fn served(seed: u64, pool: &mut Pool) -> Result<History, String> {
         6 => line::play(seed, pool),
         _ => stage::play(&plan(seed, Kind::Served), pool),
     }
+}
+
+/// Kills whoever serves, again and again, as long as it lives: not as often as the
+/// daemon gives up at.
+struct Killer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u32>>,
+}
+
+impl Killer {
+    fn new(lab: &Lab) -> Killer {
+        let daemon = lab.supervisor_pid();
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let mut kills = 0;
+                let mut next = Instant::now();
+                while !stop.load(Ordering::Relaxed) {
+                    // At no moment that anything else is done at.
+                    std::thread::sleep(Duration::from_micros(7919));
+                    if Instant::now() < next {
+                        continue;
+                    }
+                    next = Instant::now() + BETWEEN_KILLS;
+                    let serves = Pid::from_raw(serving(daemon).cast_signed()).unwrap();
+                    if serving(daemon) != daemon && kill_process(serves, Signal::KILL).is_ok() {
+                        kills += 1;
+                    }
+                }
+                kills
+            }
+        });
+        Killer {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// How often it did.
+    fn stop(mut self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Killer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn claims_and_locks_outlive_whoever_serves() {
+    let mut tally = Tally::default();
+    let mut kills = 0;
+    for seeds in seeds(KILLED).chunks(PER_DAEMON) {
+        let lab = Lab::new(&[]);
+        let killer = Killer::new(&lab);
+        let mut pool = Pool::new(lab.dir(), Some(lab.supervisor_pid()));
+        run(
+            &mut tally,
+            &Rules::SERVED,
+            seeds,
+            |seed| served(seed, &mut pool),
+            || lab.log(),
+        );
+        kills += killer.stop();
+    }
+    tally.tell();
+    if number("BOARDLOCK_HISTORIES").is_some() {
+        eprintln!("{kills} times whoever served was killed");
+    }
+    assert!(kills > 0);
 }
 
 fn claims_and_locks_are_right() {

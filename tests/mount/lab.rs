@@ -123,6 +123,11 @@ impl Lab {
         self.dir.join(board)
     }
 
+    /// The process that mounted.
+    pub fn supervisor_pid(&self) -> u32 {
+        self.daemon.child.id()
+    }
+
     /// The process that serves.
     pub fn daemon_pid(&self) -> u32 {
         serving(self.daemon.child.id())

@@ -266,7 +266,11 @@ fn too_many_deaths_are_an_end() {
     std::fs::create_dir(site.path("locks")).unwrap();
     let daemon = site.serve("locks", &[]);
     let mut last = 0;
-    for _ in 0..5 {
+    // The first one may have served for longer.
+    for _ in 0..6 {
+        if daemon.stderr().contains("gave up serving") {
+            break;
+        }
         eventually("another serves", PATIENCE, || {
             let serves = serving(daemon.pid());
             serves != last && serves != daemon.pid()
@@ -281,7 +285,7 @@ fn too_many_deaths_are_an_end() {
     }
     let output = daemon.wait(PATIENCE).fails(1);
     assert!(output.stderr.contains("gave up serving"), "{output}");
-    assert!(output.stderr.contains("5 times within 10 s"), "{output}");
+    assert!(output.stderr.contains("5 times in a row"), "{output}");
     // Closed: nothing can be acquired.
     assert!(std::fs::File::create(site.path("locks/b")).is_err());
 }
