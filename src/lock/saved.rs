@@ -229,7 +229,8 @@ impl Table {
             let mut node = Node::new(body, inode.last);
             node.charged = inode.charged;
             if let Some(claim) = inode.claim {
-                let (claim, ends) = claim.restored(now, same_boot, || openers(&inode.locked));
+                let (mut claim, ends) = claim.restored(now, same_boot, || openers(&inode.locked));
+                claim.maker = inode.charged;
                 if ends {
                     ended.push(ino);
                 } else {
@@ -344,6 +345,7 @@ impl SavedClaim {
             } else {
                 Refused::default()
             },
+            maker: self.user.uid,
         };
         (claim, ends)
     }
