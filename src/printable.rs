@@ -23,6 +23,16 @@ pub fn printable(text: impl AsRef<[u8]>) -> String {
     shown
 }
 
+/// Text from outside in a line of ours: in quotes if it has anything by which
+/// it could pass for a part of the line.
+pub fn quoted(text: String, plain: impl Fn(char) -> bool) -> String {
+    if text.chars().all(|c| c.is_alphanumeric() || plain(c)) {
+        text
+    } else {
+        format!("\"{}\"", text.replace('"', "\\\""))
+    }
+}
+
 /// Whether a character must not reach a terminal or a log as it is.
 pub fn unprintable(c: char) -> bool {
     c.is_control()

@@ -4,15 +4,31 @@ use std::time::Duration;
 
 use crate::lock::caller::{Caller, Standing};
 use crate::lock::effect::{Effect, End, Held};
-use crate::printable::printable;
+use crate::lock::ids::Uid;
+use crate::lock::time::BootTime;
+use crate::printable::{printable, quoted};
 use crate::service::{Sender, UserNames};
 
 /// A holder that ends this soon after it acquired, without unlinking, was
 /// perhaps only the carrier of somebody's command.
 const SUSPICIOUS: Duration = Duration::from_secs(2);
 
-/// Tells what the table decided.
-pub fn effect(effect: &Effect, names: &mut UserNames) {
+/// Whose doing it is that something is told; none if it is not told.
+fn causes(effect: &Effect) -> Option<Uid> {
+    match effect {
+        Effect::Acquired(held) | Effect::Shared(held) | Effect::Passed(held) => Some(held.maker),
+        Effect::Released { held, .. } => Some(held.maker),
+        Effect::Waits { caller, .. } | Effect::Refused { caller, .. } => Some(caller.uid()),
+        Effect::Watch(_) | Effect::Unwatch(_) | Effect::Answer { .. } => None,
+        Effect::Changed(_) | Effect::SendBack(_) => None,
+    }
+}
+
+/// Tells what the table decided, of each user so much at a time.
+pub fn effect(effect: &Effect, names: &mut UserNames, now: BootTime) {
+    if !causes(effect).is_some_and(|uid| names.may_log(uid, now)) {
+        return;
+    }
     match effect {
         Effect::Watch(_) | Effect::Unwatch(_) => {}
         Effect::Answer { .. } | Effect::Changed(_) | Effect::SendBack(_) => {}
@@ -97,7 +113,16 @@ fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
 }
 
 /// Tells of a written pid that does not name a holder.
-pub fn written_pid_ignored(path: &[u8], sender: Sender, names: &mut UserNames, number: u64) {
+pub fn written_pid_ignored(
+    path: &[u8],
+    sender: Sender,
+    names: &mut UserNames,
+    number: u64,
+    now: BootTime,
+) {
+    if !names.may_log(sender.user.uid, now) {
+        return;
+    }
     log::info!(
         "{}: the pid {number} written by {} is neither its own nor above or below it, \
          or cannot hold: kept as a note",
@@ -111,16 +136,6 @@ fn board(path: &[u8]) -> String {
     match path {
         [] => ".".to_owned(),
         path => quoted(printable(path), |c| "._/@+-=,%\\{}".contains(c)),
-    }
-}
-
-/// Text from outside in a line of ours: in quotes if it has anything by which
-/// it could pass for a part of the line.
-fn quoted(text: String, plain: impl Fn(char) -> bool) -> String {
-    if text.chars().all(|c| c.is_alphanumeric() || plain(c)) {
-        text
-    } else {
-        format!("\"{}\"", text.replace('"', "\\\""))
     }
 }
 

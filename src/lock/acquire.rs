@@ -5,7 +5,7 @@ use super::caller::{Caller, Chain, Standing};
 use super::claim::{Claim, Holder, Refused};
 use super::content::Named;
 use super::effect::{Effect, Held};
-use super::ids::{Handle, Ino, User};
+use super::ids::{Handle, Ino, Uid, User};
 use super::node::{Body, Directory, check_name};
 use super::open::OpenMode;
 use super::record::{self, Written};
@@ -69,7 +69,7 @@ impl Table {
             Make::Link(target) => Body::Link(target.into()),
         };
         let ino = self.inode_for(dir, name, body, now);
-        let claim = self.new_hold(now, holder, user, command, via);
+        let claim = self.new_hold(now, (holder, user, command, via), caller.uid());
         let held = Held::new(self.path_of(dir, name), &claim);
         self.charge(ino, caller.uid());
         self.begin_claim(ino, claim);
@@ -103,7 +103,7 @@ impl Table {
             .claimant(caller)
             .map_err(|refusal| self.refuse(ino, caller, refusal))?;
         self.take_back(ino, caller.user);
-        let claim = self.new_hold(now, holder, user, command, via);
+        let claim = self.new_hold(now, (holder, user, command, via), caller.uid());
         let held = Held::new(self.path(ino), &claim);
         self.begin_claim(ino, claim);
         self.effect(Effect::Acquired(held));
@@ -114,10 +114,8 @@ impl Table {
     fn new_hold(
         &mut self,
         now: &Now,
-        holder: Holder,
-        user: User,
-        command: String,
-        via: Chain,
+        (holder, user, command, via): (Holder, User, String, Chain),
+        maker: Uid,
     ) -> Claim {
         Claim {
             id: self.new_claim(),
@@ -136,6 +134,7 @@ impl Table {
             ending: false,
             locker: None,
             refused: Refused::default(),
+            maker,
         }
     }
 
@@ -185,6 +184,7 @@ impl Table {
             ending: false,
             locker: None,
             refused: Refused::default(),
+            maker: user.uid,
         };
         let held = Held::new(name.to_vec(), &claim);
         self.charge(ino, user.uid);

@@ -92,6 +92,8 @@ pub struct Claim {
     pub locker: Option<Pid>,
     /// Who was refused something about the board during this hold.
     pub refused: Refused,
+    /// Whose request made it: the holder may be another user's.
+    pub maker: Uid,
 }
 
 impl Claim {
@@ -114,6 +116,12 @@ impl Claim {
                 .shown()
                 .iter()
                 .any(|holder| caller.descends_from(*holder))
+    }
+
+    /// Whether it is for this user to release, who need not be its holder; the
+    /// daemon's is as good as root.
+    pub fn is_for(&self, uid: Uid, daemon: Uid) -> bool {
+        uid == self.user.uid || uid == Uid::ROOT || uid == daemon
     }
 
     /// Whether the caller may give the claim another name: its holder, or the
@@ -146,7 +154,15 @@ impl Claim {
 
 /// Who was refused what about a board during one hold of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused(VecDeque<(Refusee, Refusal)>);
+#[serde(transparent)]
+pub struct Refused {
+    /// Those who could release the board, were it not for this.
+    able: VecDeque<(Refusee, Refusal)>,
+    /// Others, by whose number those are not to be forgotten. They are remembered
+    /// for the log alone.
+    #[serde(skip)]
+    strangers: VecDeque<(Refusee, Refusal)>,
+}
 
 /// A caller as a refusal remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,15 +173,17 @@ enum Refusee {
     User(Uid),
 }
 
-/// How many refused callers a hold remembers; the oldest are forgotten first.
+/// How many refused callers of each kind a hold remembers; the oldest are
+/// forgotten first.
 const REMEMBERED: usize = 1024;
 
 impl Refused {
-    /// Remembers that the caller was refused; says whether for the first time.
-    pub fn add(&mut self, caller: &Caller, refusal: Refusal) -> bool {
+    /// Remembers that the caller, who is `able` to release or not, was refused;
+    /// says whether for the first time.
+    pub fn add(&mut self, caller: &Caller, refusal: Refusal, able: bool) -> bool {
         let mut first = false;
         for refusee in refusees(caller) {
-            first |= self.push(refusee, refusal);
+            first |= self.push(refusee, refusal, able);
         }
         first
     }
@@ -184,27 +202,31 @@ impl Refused {
 
     /// Remembers the scripts that ran a caller that was defeated. What is no
     /// script may well run the winner too, and look after what it left.
-    pub fn add_scripts(&mut self, caller: &Caller) {
+    pub fn add_scripts(&mut self, caller: &Caller, able: bool) {
         for process in &caller.scripts {
-            self.push(Refusee::Above(*process), Refusal::Busy);
+            self.push(Refusee::Above(*process), Refusal::Busy, able);
         }
     }
 
-    fn push(&mut self, refusee: Refusee, refusal: Refusal) -> bool {
+    fn push(&mut self, refusee: Refusee, refusal: Refusal, able: bool) -> bool {
         if self.has(refusee, refusal) {
             return false;
         }
-        if self.0.len() >= REMEMBERED {
-            self.0.pop_front();
+        let remembered = match able {
+            true => &mut self.able,
+            false => &mut self.strangers,
+        };
+        if remembered.len() >= REMEMBERED {
+            remembered.pop_front();
         }
-        self.0.push_back((refusee, refusal));
+        remembered.push_back((refusee, refusal));
         true
     }
 
     /// Whether this was refused before; all defeats are one, as touch(1) is
     /// refused opening first and then setting the times.
     fn has(&self, refusee: Refusee, refusal: Refusal) -> bool {
-        self.0.iter().any(|(who, what)| {
+        self.able.iter().chain(&self.strangers).any(|(who, what)| {
             *who == refusee && (*what == refusal || (what.is_defeat() && refusal.is_defeat()))
         })
     }

@@ -3,7 +3,7 @@
 use super::caller::{Caller, Candidate, Chain};
 use super::claim::{ClaimId, Holder};
 use super::effect::{Effect, Held};
-use super::ids::{Handle, Ino};
+use super::ids::{Handle, Ino, Uid};
 use super::node::Body;
 use super::record::{self, Written};
 use super::refusal::Refusal;
@@ -12,6 +12,11 @@ use super::time::{Expiry, Now, Timestamp};
 
 /// The most bytes that a board keeps.
 pub const CONTENT_MAX: usize = 4096;
+
+/// Of so many open files of a user it is kept what their reads show, those that
+/// were read last: a program may read the start of as many as it likes, and leave
+/// them open. The others show the rest of what is there when they are read on.
+const SNAPSHOTS: usize = 256;
 
 /// A write that was kept, and what it may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,11 +211,31 @@ impl Table {
         }
     }
 
-    /// Sets what the reads of this open file show.
+    /// Sets what the reads of this open file show. Of a user's only some are kept.
     pub fn set_snapshot(&mut self, handle: Handle, text: Vec<u8>) {
-        if let Some(open) = self.opens.get_mut(&handle) {
-            open.snapshot = Some(text);
-            open.seen = self.nodes.get(&open.ino).map_or(0, |node| node.version);
+        let Some(open) = self.opens.get_mut(&handle) else {
+            return;
+        };
+        open.snapshot = Some(text);
+        open.seen = self.nodes.get(&open.ino).map_or(0, |node| node.version);
+        let kept = self.snapshots.entry(open.user.uid).or_default();
+        kept.retain(|other| *other != handle);
+        kept.push_back(handle);
+        if kept.len() > SNAPSHOTS
+            && let Some(oldest) = kept.pop_front()
+            && let Some(open) = self.opens.get_mut(&oldest)
+        {
+            open.snapshot = None;
+        }
+    }
+
+    /// An open file of this user is closed: what its reads showed is gone.
+    pub(super) fn drop_snapshot(&mut self, handle: Handle, uid: Uid) {
+        if let Some(kept) = self.snapshots.get_mut(&uid) {
+            kept.retain(|other| *other != handle);
+            if kept.is_empty() {
+                self.snapshots.remove(&uid);
+            }
         }
     }
 

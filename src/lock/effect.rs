@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::caller::Caller;
 use super::claim::Claim;
-use super::ids::{Handle, Pid, ProcessId, Token, User, WaitId};
+use super::ids::{Handle, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::refusal::Refusal;
 
 /// Something to be done outside the table.
@@ -71,6 +71,8 @@ pub struct Held {
     pub path: Vec<u8>,
     /// The file's user.
     pub user: User,
+    /// Whose request made it.
+    pub maker: Uid,
     /// The holder; none for a detached claim.
     pub holder: Option<ProcessId>,
     /// Whether file locks hold it, and it is no claim.
@@ -91,6 +93,7 @@ impl Held {
         Held {
             path,
             user: claim.user,
+            maker: claim.maker,
             holder: claim.holder.shown().first().copied(),
             by_locks: claim.is_by_locks(),
             locker: claim.locker,

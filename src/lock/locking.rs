@@ -300,7 +300,7 @@ impl Table {
 
     /// The processes that wait for a board.
     pub fn waiting_processes(&self, ino: Ino) -> Vec<Pid> {
-        self.waiting(ino)
+        self.waiting(ino, usize::MAX)
             .iter()
             .filter_map(|waiter| waiter.pid)
             .collect()
@@ -374,6 +374,7 @@ impl Table {
             ending: false,
             locker,
             refused: Refused::default(),
+            maker: user.uid,
         };
         self.charge(ino, user.uid);
         let names = self
@@ -402,6 +403,7 @@ impl Table {
         claim.token = token;
         let mut held = Held::new(path, claim);
         held.user = user;
+        held.maker = user.uid;
         held.holder = None;
         held.locker = call.pid;
         self.effect(Effect::Shared(held));

@@ -62,6 +62,8 @@ pub struct Node {
     pub opening: Vec<WaitId>,
     /// Grows with each change of its state.
     pub version: u64,
+    /// Whether a change is to be told through one of its open files.
+    pub polled: bool,
     /// The user whose boards its names count among: whose request made them, so
     /// that nobody can use up another's share.
     pub charged: Uid,
@@ -173,6 +175,7 @@ impl Node {
             queue: Vec::new(),
             opening: Vec::new(),
             version: 1,
+            polled: false,
             charged: last.0.uid,
             claim: None,
             last,

@@ -287,6 +287,7 @@ impl Table {
         let Some(open) = self.opens.remove(&handle) else {
             return;
         };
+        self.drop_snapshot(handle, open.user.uid);
         if let Some(node) = self.nodes.get_mut(&open.ino) {
             node.opens.retain(|other| *other != handle);
         }

@@ -120,8 +120,8 @@ impl Table {
         self.waiters.len()
     }
 
-    /// Who waits for a board, in order.
-    pub fn waiting(&self, ino: Ino) -> Vec<Waiting> {
+    /// Who waits for a board, in order, at most `most`.
+    pub fn waiting(&self, ino: Ino, most: usize) -> Vec<Waiting> {
         let mut waits: Vec<&Waiter> = self
             .queues(ino)
             .flatten()
@@ -129,12 +129,16 @@ impl Table {
             .collect();
         waits.sort_unstable_by_key(|waiter| waiter.arrival);
         waits.dedup_by_key(|waiter| waiter.arrival);
-        waits.into_iter().map(Waiter::told).collect()
+        waits.into_iter().take(most).map(Waiter::told).collect()
     }
 
     /// How many wait for a board.
     pub fn count_waiting(&self, ino: Ino) -> usize {
-        self.queues(ino).map(<[WaitId]>::len).sum()
+        let mut waits: Vec<&WaitId> = self.queues(ino).flatten().collect();
+        // A free inode may have had several of the names.
+        waits.sort_unstable();
+        waits.dedup();
+        waits.len()
     }
 
     /// The queue of an inode, and those of free ones that had its name.
@@ -161,16 +165,37 @@ impl Table {
             waiter.asking = Asking::Away(BootTime(now.boot.0.saturating_add(AWAY)));
             self.set_recall(wait);
             self.answer(wait, Err(refusal));
-        } else if let Some(waiter) = self.take_waiter(wait) {
+            return;
+        }
+        let matters = self.may_hold_up(wait);
+        if let Some(waiter) = self.take_waiter(wait) {
             let board = self.in_the_way(waiter.ino);
             if refusal == Refusal::Interrupted {
                 self.refuse(board, &waiter.caller, Refusal::Busy);
             }
             self.answer(wait, Err(refusal));
             self.changed(board);
-            self.settle_board(waiter.ino, now);
+            // Thousands who leave at a time do not each look at all others.
+            if matters {
+                self.settle_board(waiter.ino, now);
+            }
         } else if self.take_opening(wait).is_some() {
             self.answer(wait, Err(refusal));
+        }
+    }
+
+    /// Whether others may go on once this request waits no more: behind a claim
+    /// those on its side, in their order, else those behind the first.
+    fn may_hold_up(&self, wait: WaitId) -> bool {
+        let Some(waiter) = self.waiters.get(&wait) else {
+            return false;
+        };
+        let Some(node) = self.nodes.get(&waiter.ino) else {
+            return false;
+        };
+        match &node.claim {
+            Some(claim) if !claim.is_by_locks() => self.is_on_side(claim, waiter),
+            _ => node.queue.first() == Some(&wait),
         }
     }
 

@@ -69,7 +69,7 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// The most waiters that are named.
-const WAITERS_SHOWN: usize = 1000;
+const WAITERS_SHOWN: usize = 100;
 
 /// What is told of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,9 @@ pub struct Status {
     pub expires_in: Option<i64>,
     /// How file locks hold it, and how many; none for a claim.
     pub locks: Option<(LockKind, usize)>,
-    /// Who waits for it, in order.
+    /// How many wait for it.
+    pub waiters: usize,
+    /// Who waits for it, in order, the first of them.
     pub waiting: Vec<Waiting>,
     /// The acquisition.
     pub token: Option<Token>,
@@ -142,6 +144,7 @@ impl Table {
             expires: None,
             expires_in: None,
             locks: None,
+            waiters: 0,
             waiting: Vec::new(),
             token: None,
             note: Vec::new(),
@@ -167,7 +170,8 @@ impl Table {
             .expires
             .map(|moment| moment.secs.saturating_sub(now.wall.secs));
         status.locks = self.locks_of(ino);
-        status.waiting = self.waiting(ino);
+        status.waiters = self.count_waiting(ino);
+        status.waiting = self.waiting(ino, WAITERS_SHOWN);
         status.token = Some(claim.token);
         status.note = self.note(ino).unwrap_or_default();
         status
@@ -245,10 +249,10 @@ impl Status {
             self.expires_in.map(|left| left.to_string()),
         );
         line("token", self.token.map(|token| token.to_string()));
-        line("waiters", Some(self.waiting.len().to_string()));
+        line("waiters", Some(self.waiters.to_string()));
         line("note", Some(printable(&self.note)));
         line("lock", self.locks.map(locked));
-        for (place, waiter) in self.waiting.iter().take(WAITERS_SHOWN).enumerate() {
+        for (place, waiter) in self.waiting.iter().enumerate() {
             let Waiting { user, pid, .. } = waiter;
             line(
                 "waiter",

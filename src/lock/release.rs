@@ -3,7 +3,7 @@
 use super::caller::{Caller, Standing};
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Held};
-use super::ids::{Ino, ProcessId, Uid};
+use super::ids::{Ino, ProcessId};
 use super::node::Directory;
 use super::options::ReleaseRule;
 use super::refusal::Refusal;
@@ -92,9 +92,7 @@ impl Table {
         if claim.on_side(caller) {
             return Ok(());
         }
-        let uid = caller.uid();
-        let theirs = uid == claim.user.uid || uid == Uid::ROOT || uid == self.options.daemon;
-        if !theirs {
+        if !claim.is_for(caller.uid(), self.options.daemon) {
             return Err(Refusal::NotYours);
         }
         match claim.holder {

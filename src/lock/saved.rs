@@ -336,7 +336,8 @@ impl Table {
             let mut node = Node::new(body, inode.last);
             node.charged = inode.charged;
             if let Some(claim) = inode.claim {
-                let (claim, ends) = claim.restored(now, how, || openers(&inode.locked));
+                let (mut claim, ends) = claim.restored(now, how, || openers(&inode.locked));
+                claim.maker = inode.charged;
                 if ends {
                     ended.push(ino);
                 } else {
@@ -503,6 +504,7 @@ impl SavedClaim {
             } else {
                 Refused::default()
             },
+            maker: self.user.uid,
         };
         (claim, ends)
     }

@@ -29,6 +29,9 @@ pub struct Table {
     pub(super) options: Options,
     pub(super) nodes: Tracked<Ino, Node>,
     pub(super) opens: Tracked<Handle, Open>,
+    /// The open files of each user whose reads show something that is kept, the
+    /// oldest first.
+    pub(super) snapshots: HashMap<Uid, VecDeque<Handle>>,
     pub(super) deadlines: Deadlines,
     /// Which claims hang on a process.
     pub(super) processes: HashMap<ProcessId, BTreeSet<Ino>>,
@@ -74,6 +77,7 @@ impl Table {
             options,
             nodes,
             opens: Tracked::new(),
+            snapshots: HashMap::new(),
             deadlines: Deadlines::default(),
             processes: HashMap::new(),
             per_user: HashMap::new(),
@@ -111,6 +115,7 @@ impl Table {
     pub fn residue(&self) -> usize {
         self.nodes.len().saturating_sub(1)
             + self.opens.len()
+            + self.snapshots.len()
             + self.deadlines.len()
             + self.processes.len()
             + self.per_user.len()
@@ -254,9 +259,11 @@ impl Table {
     pub(super) fn refuse(&mut self, ino: Ino, caller: &Caller, refusal: Refusal) -> Refusal {
         let path = self.path(ino);
         let mut held = None;
+        let daemon = self.options.daemon;
         if let Some(claim) = self.claim_mut(ino) {
             let own = refusal.is_defeat() && claim.held_by(caller);
-            if own || !claim.refused.add(caller, refusal) {
+            let able = claim.is_for(caller.uid(), daemon);
+            if own || !claim.refused.add(caller, refusal, able) {
                 return refusal;
             }
             held = Some(Held::new(path.clone(), claim));
@@ -283,11 +290,13 @@ impl Table {
     /// Remembers the scripts around a caller that was defeated at a board: they
     /// release it no more than the program that lost.
     pub fn remember_scripts(&mut self, ino: Ino, caller: &Caller) {
+        let daemon = self.options.daemon;
         if let Some(claim) = self.claim_mut(ino)
             && !claim.on_side(caller)
             && claim.refused.has_defeated(caller)
         {
-            claim.refused.add_scripts(caller);
+            let able = claim.is_for(caller.uid(), daemon);
+            claim.refused.add_scripts(caller, able);
         }
     }
 

@@ -15,7 +15,12 @@ impl Table {
         };
         let version = self.nodes.get(&open.ino).map_or(0, |node| node.version);
         open.polled |= tell;
-        open.seen != version
+        let new = open.seen != version;
+        let ino = open.ino;
+        if tell && let Some(node) = self.nodes.get_mut(&ino) {
+            node.polled = true;
+        }
+        new
     }
 
     /// Notes by which number the kernel knows who polls an open file.
@@ -41,6 +46,10 @@ impl Table {
             return;
         };
         node.version += 1;
+        // Of many open files few are watched, and mostly none.
+        if !std::mem::take(&mut node.polled) {
+            return;
+        }
         let polled: Vec<Handle> = node
             .opens
             .iter()

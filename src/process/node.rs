@@ -8,6 +8,7 @@ use super::names::{self, ShellRun};
 use super::proc::{Held, Proc, Stat, Status};
 use super::text::{printable, shortened};
 use crate::lock::ids::{Pid, ProcessId, StartTime};
+use crate::printable::quoted;
 
 /// PF_FORKNOEXEC: forked and never exec'd.
 const FORKED: u32 = 0x40;
@@ -225,7 +226,12 @@ impl Node {
     }
 
     pub fn name(&self, proc: &Proc, lists: &Lists) -> io::Result<String> {
-        Ok(shortened(printable(&self.program(proc, lists)?.name), NAME))
+        let name = shortened(printable(&self.program(proc, lists)?.name), NAME);
+        // Who calls a program "touch < sshd" makes no chain of its own by that.
+        if lists.is_manager(name.as_bytes()) {
+            return Ok(name);
+        }
+        Ok(quoted(name, |c| "._+@:-[]/=%\\?".contains(c)))
     }
 
     /// Its command line, or its name where it has none.

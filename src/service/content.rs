@@ -62,7 +62,7 @@ impl Service {
             Some((candidate, pins)) => self.name(&kept, Named::Process(candidate), pins)?,
             None => self.act(|desk| {
                 let path = desk.table.path(kept.ino);
-                report::written_pid_ignored(&path, sender, desk.names, number);
+                report::written_pid_ignored(&path, sender, desk.names, number, desk.now.boot);
             }),
         }
         Ok(())

@@ -3,27 +3,54 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::lines::{Line, Lines};
 use super::locks::Pending;
 use super::request::Failure;
 use crate::lock::Table;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Handle, Ino, ProcessId, Uid, WaitId};
 use crate::lock::refusal::Refusal;
-use crate::lock::time::Now;
+use crate::lock::time::{BootTime, Now};
+use crate::printable::printable;
 use crate::process::{Pin, Resolver};
 use crate::report;
 use crate::store::{Done, Store};
 use crate::turn;
 use crate::watch::Watch;
 
-/// The names of users, looked up once each: a directory service may be slow.
+/// What is told of users: their names, looked up once each, as a directory service
+/// may be slow, and how much of what they do is logged.
 #[derive(Debug, Default)]
-pub struct UserNames(HashMap<Uid, String>);
+pub struct UserNames {
+    names: HashMap<Uid, String>,
+    lines: Lines,
+}
 
 impl UserNames {
+    /// Whether one more line of what a user does is to be logged. When it is not,
+    /// or not any longer, that is.
+    pub fn may_log(&mut self, uid: Uid, now: BootTime) -> bool {
+        match self.lines.one_more(uid, now) {
+            Line::Written => true,
+            Line::After(count) => {
+                let user = printable(self.of(uid));
+                log::warn!("{user}: {count} lines of what this user did were left out");
+                true
+            }
+            Line::FirstLeftOut => {
+                let user = printable(self.of(uid));
+                log::warn!(
+                    "{user}: too many lines of what this user does; they are left out for a while"
+                );
+                false
+            }
+            Line::LeftOut => false,
+        }
+    }
+
     /// The user's name, or its number.
     pub fn of(&mut self, uid: Uid) -> &str {
-        self.0.entry(uid).or_insert_with(|| {
+        self.names.entry(uid).or_insert_with(|| {
             match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid.0)) {
                 Ok(Some(user)) => user.name,
                 _ => uid.0.to_string(),
@@ -220,7 +247,7 @@ impl Desk<'_> {
                         }
                     }
                     Effect::Changed(handle) => self.pending.tell(handle),
-                    other => report::effect(&other, self.names),
+                    other => report::effect(&other, self.names, self.now.boot),
                 }
             }
         }

@@ -415,7 +415,8 @@ fn a_thousand_wait_and_cost_nothing() {
     let mut crowd = crowd(&lab);
     assert_eq!(at_work(&lab).0, threads, "a thread for a waiter?");
     sleeps_on(&lab);
-    assert_eq!(queue(&lab, "b").len(), MANY);
+    // Not all of them are named.
+    assert_eq!(queue(&lab, "b").len(), 100);
     // They leave all at once; none is left behind, blocked in the kernel.
     crowd.kill();
     line_up(&lab, "b", &[]);

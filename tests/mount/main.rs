@@ -15,6 +15,7 @@ mod directories;
 mod execs;
 mod harness;
 mod holders;
+mod hostile;
 mod lab;
 mod leaving;
 mod lockers;
@@ -67,6 +68,7 @@ fn main() -> std::process::ExitCode {
         execs::tests(),
         harness::tests(),
         holders::tests(),
+        hostile::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),

@@ -111,6 +111,11 @@ pub fn bob() -> Caller {
     at_work(BOB, &[BOBS], &[92])
 }
 
+/// One of many jobs of bob's.
+pub fn bobs_job(number: u32) -> Caller {
+    at_work(BOB, &[100_000 + number], &[92])
+}
+
 pub fn root() -> Caller {
     at_work(ROOT, &[ROOTS], &[1])
 }

@@ -242,6 +242,43 @@ fn it_ends_with_the_hold() {
 }
 
 #[test]
+fn what_a_user_leaves_half_read_is_not_all_kept() {
+    let mut lab = Lab::new();
+    lab.touch(&alice(), "b").unwrap();
+    let text = b"0 100\n".to_vec();
+    let others = lab.open(&alices_child(), "b", READ).unwrap();
+    lab.table.set_snapshot(others, text.clone());
+    let handles: Vec<_> = (0..1000)
+        .map(|_| {
+            let handle = lab.open(&bob(), "b", READ).unwrap();
+            lab.table.set_snapshot(handle, text.clone());
+            handle
+        })
+        .collect();
+    let kept = |lab: &Lab| {
+        let kept = handles
+            .iter()
+            .filter(|handle| !lab.table.wants_snapshot(**handle, 2));
+        kept.count()
+    };
+    assert_eq!(kept(&lab), 256);
+    assert!(lab.table.wants_snapshot(handles[0], 2));
+    assert!(!lab.table.wants_snapshot(handles[999], 2));
+    // Another's are not touched.
+    assert_eq!(lab.table.read(others, 2, 10), b"100\n");
+    // One that is read on is kept again.
+    lab.table.set_snapshot(handles[0], text.clone());
+    assert_eq!(lab.table.read(handles[0], 2, 10), b"100\n");
+    assert_eq!(kept(&lab), 256);
+    for handle in handles {
+        lab.close(handle);
+    }
+    lab.close(others);
+    lab.rm(&alice(), "b").unwrap();
+    assert_eq!(lab.table.residue(), 0);
+}
+
+#[test]
 fn reads_of_one_open_are_one_snapshot() {
     let mut lab = Lab::new();
     lab.touch(&alice(), "b").unwrap();

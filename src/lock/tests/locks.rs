@@ -188,6 +188,20 @@ fn the_queue_is_told_in_order() {
 }
 
 #[test]
+fn of_many_who_wait_the_first_are_named() {
+    let mut lab = Lab::new();
+    lab.touch(&alice(), "b").unwrap();
+    for _ in 0..300 {
+        let file = opened(&mut lab, &bob());
+        lab.wait_flock(&bob(), file, Exclusive).unwrap();
+    }
+    let text = lab.status("b").render(|uid| format!("user{}", uid.0));
+    assert!(text.contains("\nwaiters 300\n"), "{text}");
+    let named = text.lines().filter(|line| line.starts_with("waiter "));
+    assert_eq!(named.count(), 100);
+}
+
+#[test]
 fn an_interrupted_waiter_leaves_and_is_a_loser() {
     let mut lab = Lab::new();
     let file = lab.create(&alice(), "b", TRUNCATE).unwrap();

@@ -121,6 +121,17 @@ fn a_loser_may_not_take_it_away_from_the_living_holder() {
 }
 
 #[test]
+fn a_flood_of_strangers_lets_no_loser_be_forgotten() {
+    let mut lab = held(Options::default());
+    assert_eq!(lab.touch(&alices_other_job(), "b"), Err(Refusal::Busy));
+    for number in 0..5000 {
+        assert_eq!(lab.touch(&bobs_job(number), "b"), Err(Refusal::Busy));
+    }
+    let trap = alices_other_job().by("rm");
+    assert_eq!(lab.rm(&trap, "b"), Err(Refusal::RefusedBefore));
+}
+
+#[test]
 fn whatever_way_it_lost() {
     type Try = fn(&mut Lab, &Caller);
     let ways: [Try; 8] = [

@@ -742,8 +742,12 @@ fn a_holder_is_told_with_its_user_and_its_command() {
 fn a_comm_can_look_like_anything() {
     assert_eq!(
         verdict(&[argv("a) R 1 (b", &["a"]), prog("make")]),
-        "0 via a) R 1 (b"
+        "0 via \"a) R 1 (b\""
     );
+    // Nor does it make a chain of its own.
+    let chain = Tree::chain(&[argv("touch < sshd", &["a"]), prog("make")]);
+    let (caller, _) = chain.caller(Reach::Holder);
+    assert_eq!(caller.via(), "\"touch < sshd\"");
     assert_eq!(verdict(&[touch(), argv(") S 1 1", &["a"])]), "1 via touch");
 }
 
