@@ -58,6 +58,9 @@ impl Filesystem for Adapter {
                 "the kernel does not pass file locks on (FUSE_FLOCK_LOCKS, FUSE_POSIX_LOCKS)",
             ));
         }
+        // A RELEASE is sent in the background: with few of them at a time one could
+        // come long after what its process asks next.
+        let _ = config.set_max_background(u16::MAX);
         // Lookups in one directory need not wait for each other.
         let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
         Ok(())
