@@ -238,7 +238,7 @@ import os, signal, subprocess, sys, time
 locks, boardlock = sys.argv[1], os.environ['BOARDLOCK']
 
 def serve(*args):
-    daemon = subprocess.Popen([boardlock, 'mount', *args, locks], stderr=subprocess.PIPE, text=True)
+    daemon = subprocess.Popen([boardlock, 'mount', '--state', 'none', *args, locks], stderr=subprocess.PIPE, text=True)
     said = []
     while True:
         line = daemon.stderr.readline()
