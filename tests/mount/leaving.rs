@@ -363,7 +363,8 @@ fn crowd(lab: &Lab) -> Running {
     let mut crowd = lab.spawn(crate::client::python(), CROWD);
     crowd.say(&MANY.to_string());
     crowd.expect("all started");
-    eventually("a thousand wait", PATIENCE, || {
+    // Each of them is a thread of its own, on a machine that may be busy.
+    eventually("a thousand wait", 4 * PATIENCE, || {
         lab.status("b")["waiters"] == MANY.to_string()
     });
     crowd
