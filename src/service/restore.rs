@@ -15,8 +15,13 @@ impl Service {
         let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
             let restored = found.map(|found| take_over(desk, found, connected));
+            let mut restored = restored.unwrap_or_default();
+            // Whoever is not watched has ended.
+            let before = desk.table.boards();
             desk.carry_out();
-            restored.unwrap_or_default()
+            restored.held = desk.table.boards();
+            restored.freed += before.saturating_sub(restored.held);
+            restored
         });
         let mut state = self.state.lock();
         if connected {

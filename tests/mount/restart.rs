@@ -154,7 +154,10 @@ fn what_the_dead_had_is_free() {
     drop(one);
     served.start();
     let said = served.daemon.as_ref().unwrap().stderr();
-    assert!(said.contains("its holder ended"), "{said}");
+    assert!(
+        said.contains("1 held still, 4 whose holders ended"),
+        "{said}"
+    );
     assert_eq!(served.run("ls $L").ok().stdout, "x\n");
     served.run("touch $L/a").ok();
 }
