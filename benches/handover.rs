@@ -230,7 +230,8 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         for name in ["tmpfs", "bare", "locks", "quiet"] {
-            let _ = umount2(&self.dir(name), MntFlags::MNT_DETACH);
+            // The bare directory below stays shut by a second one.
+            while umount2(&self.dir(name), MntFlags::MNT_DETACH).is_ok() {}
         }
         for server in &mut self.servers {
             let _ = server.wait();

@@ -4,7 +4,7 @@
 //!
 //! The only unsafe code of the project.
 
-use boardlock::fuse::interrupt;
+use boardlock::fuse::{interrupt, resume};
 use boardlock::turn;
 use libc::{c_int, c_void, size_t, ssize_t};
 use nix::errno::Errno;
@@ -28,7 +28,7 @@ unsafe extern "C" fn __wrap_read(fd: c_int, buffer: *mut c_void, size: size_t) -
     loop {
         let is_device = interrupt::is_device(fd);
         if is_device
-            && let Some(message) = interrupt::replayed(fd)
+            && let Some(message) = resume::replayed(fd)
             && message.len() <= size
         {
             // SAFETY: the caller's promise is that `size` bytes can be written, and

@@ -79,6 +79,8 @@ pub enum Refusal {
     BadValue,
     /// The attribute is set already, and was to be made (XATTR_CREATE).
     AttributeExists,
+    /// The program that was to go on did not come to serve.
+    NotUpgraded,
 }
 
 impl Refusal {
@@ -132,6 +134,7 @@ impl fmt::Display for Refusal {
             Refusal::UnknownAttribute => "such attributes cannot be set here",
             Refusal::BadValue => "the attribute cannot have this value",
             Refusal::AttributeExists => "the attribute is set already",
+            Refusal::NotUpgraded => "the program that was to go on did not come to serve",
         })
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod beside;
 mod command;
+mod equal;
 mod lists;
 mod names;
 mod node;

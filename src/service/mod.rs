@@ -10,6 +10,7 @@ mod opens;
 pub mod request;
 mod restore;
 mod show;
+mod upgrade;
 mod walks;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
 use crate::process::{Pin, Reach, Resolver};
 use crate::store::Store;
+use crate::supervise::Inherited;
 use crate::watch::Watch;
 
 use desk::Desk;
@@ -47,6 +49,7 @@ pub struct Service {
     walks: Walks,
     watch: Watch,
     device: OnceLock<String>,
+    keeper: OnceLock<Arc<Mutex<Inherited>>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,7 @@ impl Service {
             walks: Walks::default(),
             watch,
             device: OnceLock::new(),
+            keeper: OnceLock::new(),
         }
     }
 

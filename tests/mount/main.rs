@@ -20,6 +20,7 @@ mod lab;
 mod leaving;
 mod lockers;
 mod locks;
+mod manager;
 mod metadata;
 mod migrating;
 mod mounting;
@@ -43,6 +44,7 @@ mod smoke;
 mod survival;
 mod tbot;
 mod times;
+mod upgrade;
 mod users;
 mod waiting;
 mod written;
@@ -90,6 +92,8 @@ fn main() -> std::process::ExitCode {
         sessions::tests(),
         smoke::tests(),
         survival::tests(),
+        manager::tests(),
+        upgrade::tests(),
         tbot::tests(),
         times::tests(),
         users::tests(),

@@ -66,7 +66,7 @@ impl Site {
         output
     }
 
-    /// How many mounts there are in it.
+    /// How many lock directories are mounted in it.
     pub fn mounts(&self) -> usize {
         mounts(self.temp.path())
     }
@@ -75,25 +75,31 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         // Daemons are gone by now; what they left is not walked into.
-        while mountinfo::read().is_ok_and(|all| {
-            all.iter().rev().any(|mount| {
-                mount.point.starts_with(self.temp.path())
-                    && Command::new("umount")
-                        .arg("-l")
-                        .arg(&mount.point)
-                        .status()
-                        .is_ok_and(|status| status.success())
-            })
-        }) {}
+        unmount(self.temp.path());
     }
 }
 
-/// How many mounts there are in a directory.
+/// Takes away whatever is mounted in a directory.
+pub fn unmount(below: &Path) {
+    let below = std::fs::canonicalize(below).unwrap_or_else(|_| below.to_owned());
+    while mountinfo::read().is_ok_and(|all| {
+        all.iter().rev().any(|mount| {
+            mount.point.starts_with(&below)
+                && Command::new("umount")
+                    .arg("-l")
+                    .arg(&mount.point)
+                    .status()
+                    .is_ok_and(|status| status.success())
+        })
+    }) {}
+}
+
+/// How many lock directories are mounted in a directory.
 pub fn mounts(below: &Path) -> usize {
     let below = std::fs::canonicalize(below).unwrap_or_else(|_| below.to_owned());
     let all = mountinfo::read().unwrap();
     all.iter()
-        .filter(|mount| mount.point.starts_with(&below))
+        .filter(|mount| mount.ours() && mount.point.starts_with(&below))
         .count()
 }
 
