@@ -4,6 +4,8 @@
 //! the daemon: a board that file locks held is held by the processes that opened
 //! the locked files from then on, since these believe that they have it still.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::caller::Chain;
@@ -11,7 +13,7 @@ use super::claim::{Claim, ClaimId, Holder, Refused};
 use super::effect::End;
 use super::ids::{Ino, Pid, ProcessId, Token, Uid, User};
 use super::locking::BoardFile;
-use super::node::{Body, Directory, Node};
+use super::node::{Body, Directory, Name, Node};
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now, Timestamp};
 
@@ -134,8 +136,8 @@ impl SavedInode {
 
 impl Saved {
     /// The same with places counted anew, in their order.
-    #[cfg(test)]
-    pub(super) fn unplaced(mut self) -> Saved {
+    #[doc(hidden)]
+    pub fn unplaced(mut self) -> Saved {
         let mut places: Vec<&mut (Ino, Vec<u8>, u64)> = self
             .inodes
             .iter_mut()
@@ -238,18 +240,28 @@ impl Table {
                 node.claim = Some(claim);
             }
             self.nodes.insert(ino, node);
-            names.extend(inode.names.into_iter().map(|name| (name, ino)));
+            let of_it = inode.names.into_iter().enumerate();
+            names.extend(of_it.map(|(rank, name)| (name, ino, rank)));
         }
-        names.sort_by_key(|((_, _, place), _)| *place);
-        for ((dir, name, _), ino) in names {
+        // As they stand in their directories.
+        names.sort_by_key(|((_, _, place), ..)| *place);
+        let mut ranks = HashMap::new();
+        for ((dir, name, _), ino, rank) in names {
             match self.nodes.get(&dir).and_then(Node::directory) {
                 Some(directory) if directory.get(&name).is_none() => {
                     self.add_name(dir, &name, ino);
+                    ranks.insert((dir, Name::from(name)), rank);
                 }
                 _ => restored.lost += 1,
             }
         }
         let all: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
+        for ino in &all {
+            // A board goes by its first name.
+            if let Some(node) = self.nodes.get_mut(ino) {
+                node.names.sort_by_key(|name| ranks.get(name).copied());
+            }
+        }
         for ino in all {
             let lineage = self.claim(ino).map(|claim| claim.holder.lineage().to_vec());
             if let Some(lineage) = lineage {
