@@ -5,7 +5,8 @@
 //! daemon, which is what it is for, and not that of the machine, with which all
 //! processes end; what is detached then is as the disk has it.
 
-mod format;
+#[doc(hidden)]
+pub mod format;
 mod place;
 
 use std::collections::HashMap;
