@@ -7,6 +7,8 @@
 
 pub mod beside;
 mod command;
+#[doc(hidden)]
+pub mod fuzzed;
 mod lists;
 mod names;
 mod node;

@@ -24,6 +24,9 @@ const LONGEST: usize = 64 << 20;
 /// So many requests at most can be done and not answered yet.
 pub const UNANSWERED: usize = 64;
 
+/// How many bytes are summed up at most to find out what follows damage.
+const EFFORT: usize = 256 << 20;
+
 /// Length and checksum.
 const HEAD: usize = 8;
 
@@ -40,7 +43,7 @@ pub struct Owner {
 }
 
 /// What an event changed.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// As they are from then on.
     pub counters: Counters,
@@ -51,7 +54,7 @@ pub struct Frame {
 }
 
 /// What stands in a file.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// Whose it is.
     pub owner: Owner,
@@ -59,6 +62,8 @@ pub struct Content {
     pub saved: Saved,
     /// The requests that were done last.
     pub done: VecDeque<(WaitId, Option<Handle>)>,
+    /// How long the part is that was written whole.
+    pub length: usize,
     /// Whether something follows that was not all written.
     pub torn: bool,
 }
@@ -174,6 +179,7 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
         owner,
         saved: Saved { counters, values },
         done,
+        length: at,
         torn: !is_blank(file, at),
     })
 }
@@ -187,13 +193,63 @@ fn is_blank(file: &[u8], from: usize) -> bool {
 
 /// Whether what is broken at `at` is what was written last: no whole frame
 /// follows.
+///
+/// Users choose some of what is looked through, and could make every byte of it
+/// look like the length of a long frame. After so much effort it counts as
+/// followed by one: what is not known is told.
 fn is_last(file: &[u8], at: usize) -> bool {
     let from = at.saturating_add(1);
-    (from..file.len()).all(|at| match frame(file, at) {
-        // Any four zeros are the checksum of nothing.
-        Found::Frame(content, _) => {
-            content.is_empty() || postcard::from_bytes::<Frame>(content).is_err()
+    let mut effort = EFFORT;
+    (from..file.len()).all(|at| {
+        let Some(left) = effort.checked_sub(claimed(file, at)) else {
+            return false;
+        };
+        effort = left;
+        match frame(file, at) {
+            // Any four zeros are the checksum of nothing.
+            Found::Frame(content, _) => {
+                content.is_empty() || postcard::from_bytes::<Frame>(content).is_err()
+            }
+            Found::End | Found::Broken => true,
         }
-        Found::End | Found::Broken => true,
     })
+}
+
+/// How many bytes have to be summed up to tell whether a frame is at `at`.
+fn claimed(file: &[u8], at: usize) -> usize {
+    let rest = file.get(at..).unwrap_or_default();
+    let Some(length) = rest.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)) else {
+        return 0;
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let room = rest.len().saturating_sub(HEAD);
+    if length > room.min(LONGEST) {
+        0
+    } else {
+        length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn damage_in_what_looks_like_frames_everywhere_is_told_soon() {
+        let mut file = MAGIC.to_vec();
+        let owner = Owner {
+            dir: b"/locks".to_vec(),
+            boot: "boot".to_owned(),
+            pids: 1,
+        };
+        push(&mut file, &owner).unwrap();
+        let at = file.len();
+        // Each fourth byte begins a length of half of it.
+        file.extend([0, 0, 0x40, 0].repeat(2 << 20));
+        let begin = std::time::Instant::now();
+        assert_eq!(read(&file).unwrap_err(), Unreadable::Damaged(at));
+        assert!(begin.elapsed().as_secs() < 60);
+    }
 }
