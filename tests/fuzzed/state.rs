@@ -1,7 +1,7 @@
 //! The state file: what was written is read back, and damage is told or is the torn
 //! last frame.
 
-use boardlock::store::format::{Content, Frame, MAGIC, Owner, push, read};
+use boardlock::store::format::{Content, Frame, MAGIC, Owner, enclose, push, read};
 
 use super::bytes::Bytes;
 
@@ -11,7 +11,14 @@ pub fn check(data: &[u8]) {
         0 => whatever(bytes.0),
         1 => {
             let mut file = MAGIC.to_vec();
-            file.extend(bytes.0);
+            while !bytes.is_over() {
+                let framed = bytes.flag();
+                let piece = bytes.piece();
+                match framed {
+                    true => enclose(&mut file, piece).unwrap(),
+                    false => file.extend(piece),
+                }
+            }
             whatever(&file);
         }
         _ => written(&mut bytes),
@@ -74,7 +81,7 @@ fn written(bytes: &mut Bytes) {
             continue;
         }
         let before = file.len();
-        raw(&mut file, content);
+        enclose(&mut file, content).unwrap();
         match read(&file) {
             Ok(read) => {
                 assert_eq!(read.length, file.len());
@@ -121,11 +128,4 @@ fn written(bytes: &mut Bytes) {
     let reserved = read(&blank).expect("reserved space is no damage");
     assert_eq!(reserved.saved, content.saved);
     assert!(!reserved.torn);
-}
-
-/// A frame with this content.
-fn raw(file: &mut Vec<u8>, content: &[u8]) {
-    file.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
-    file.extend(crc32fast::hash(content).to_le_bytes());
-    file.extend(content);
 }
