@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use boardlock::lock::Table;
-use boardlock::lock::saved::{Key, Return, Saved, Value};
+use boardlock::lock::saved::{Counters, Key, Return, Saved, Value};
 use boardlock::store::format::{Frame, MAGIC, Owner, push, read};
 
 use super::driver::{Run, Wrong};
@@ -13,6 +13,8 @@ use super::driver::{Run, Wrong};
 pub struct Followed {
     file: Vec<u8>,
     values: BTreeMap<Key, Value>,
+    counters: Counters,
+    changes: usize,
 }
 
 impl Followed {
@@ -27,13 +29,25 @@ impl Followed {
         Followed {
             file,
             values: BTreeMap::new(),
+            counters: Counters::default(),
+            changes: 0,
         }
     }
 }
 
 impl Run {
-    /// Records what has changed, and begins anew with it.
+    /// Records what has changed, and now and then begins anew with it.
     pub fn save(&mut self) -> Result<(), Wrong> {
+        self.follow()?;
+        self.followed.changes += 1;
+        // What it takes is long.
+        match self.followed.changes % 16 {
+            0 => self.begin_anew(),
+            _ => Ok(()),
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), Wrong> {
         let now = self.world.now();
         let changes = self.table.take_changes(&now);
         let frame = Frame {
@@ -48,8 +62,15 @@ impl Run {
                 None => self.followed.values.remove(&key),
             };
         }
+        self.followed.counters = frame.counters;
+        Ok(())
+    }
+
+    /// A table that begins with what was recorded is this one.
+    fn begin_anew(&self) -> Result<(), Wrong> {
+        let now = self.world.now();
         let followed = Saved {
-            counters: frame.counters,
+            counters: self.followed.counters,
             values: self.followed.values.clone(),
         };
         for how in [Return::SameBoot, Return::Connected] {
@@ -75,7 +96,9 @@ impl Run {
     }
 
     /// The file that was written comes to the same.
-    pub fn read_back(&self) -> Result<(), Wrong> {
+    pub fn read_back(&mut self) -> Result<(), Wrong> {
+        self.follow()?;
+        self.begin_anew()?;
         let content = read(&self.followed.file).map_err(|why| format!("{why:?}"))?;
         if content.saved.values != self.followed.values || content.torn {
             return Err(format!(
