@@ -115,7 +115,7 @@ struct Play {
     locks: BTreeMap<(Ino, Key), BTreeMap<u64, LockKind>>,
     waits: BTreeMap<WaitId, Waits>,
     opens: BTreeMap<WaitId, usize>,
-    /// The inode whose board is given back, or replaced.
+    /// The inode whose board is given back, or replaced, with its last name.
     target: Option<Ino>,
     watched: BTreeSet<ProcessId>,
 }
@@ -179,6 +179,13 @@ impl Play {
         self.table.lookup(Ino::ROOT, name).ok()
     }
 
+    /// The inode that has this name and no other.
+    fn only(&self, name: &[u8]) -> Option<Ino> {
+        let ino = self.find(name)?;
+        let node = self.table.node(ino).ok()?;
+        (node.names.len() == 1).then_some(ino)
+    }
+
     fn step(&mut self, bytes: &mut Bytes) {
         let what = bytes.below(16);
         let who = bytes.below(CAST.len());
@@ -200,7 +207,7 @@ impl Play {
             9 | 10 => self.close(bytes.below(FILES)),
             11 => {
                 self.show(name, bytes.flag());
-                self.target = self.find(name);
+                self.target = self.only(name);
                 let _ = self
                     .table
                     .unlink(&self.now, &caller(who), (Ino::ROOT, name), false);
@@ -208,7 +215,7 @@ impl Play {
             12 => {
                 let new = bytes.of(&NAMES);
                 self.show(name, bytes.flag());
-                self.target = self.find(new);
+                self.target = self.only(new);
                 let _ = self.table.rename(
                     &self.now,
                     &caller(who),
@@ -443,12 +450,7 @@ impl Play {
                     ..
                 } => {
                     let target = self.target.take();
-                    // Another of its names may be left, and holds on.
-                    let named =
-                        |ino| (self.table.node(ino)).is_ok_and(|node| !node.names.is_empty());
-                    if !target.is_some_and(named) {
-                        self.locks.retain(|(ino, _), _| Some(*ino) != target);
-                    }
+                    self.locks.retain(|(ino, _), _| Some(*ino) != target);
                 }
                 Effect::Watch(process) => assert!(self.watched.insert(process)),
                 Effect::Unwatch(process) => assert!(self.watched.remove(&process)),
