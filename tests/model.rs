@@ -24,6 +24,8 @@ mod play;
 mod reference;
 #[path = "model/rules.rs"]
 mod rules;
+#[path = "model/saved.rs"]
+mod saved;
 #[path = "model/world.rs"]
 mod world;
 

@@ -4,34 +4,41 @@ use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
+use crate::printable::printable;
+
 /// Longer than anyone means; keeps every time computed from it in range.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Reads a duration of at least a second; a number alone counts seconds.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
+    let shown = || printable(text);
     let duration = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Too many digits for a number is too long all the same.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let span: Span = text.parse().map_err(|_| {
-            format!("'{text}' is no duration; write it as 90s, 30m, 2h, 1d or 1h30m")
+            format!(
+                "'{}' is no duration; write it as 90s, 30m, 2h, 1d or 1h30m",
+                shown()
+            )
         })?;
         if span.get_years() != 0 || span.get_months() != 0 {
             return Err(format!(
-                "'{text}': months and years differ in length; write it in days, as 30d"
+                "'{}': months and years differ in length; write it in days, as 30d",
+                shown()
             ));
         }
         let signed = span
             .to_duration(SpanRelativeTo::days_are_24_hours())
-            .map_err(|_| format!("'{text}' is out of range"))?;
-        Duration::try_from(signed).map_err(|_| format!("'{text}' is negative"))?
+            .map_err(|_| format!("'{}' is out of range", shown()))?;
+        Duration::try_from(signed).map_err(|_| format!("'{}' is negative", shown()))?
     };
     if duration < Duration::from_secs(1) {
-        return Err(format!("'{text}' is shorter than a second"));
+        return Err(format!("'{}' is shorter than a second", shown()));
     }
     if duration > LONGEST {
-        return Err(format!("'{text}' is longer than ten years (3650d)"));
+        return Err(format!("'{}' is longer than ten years (3650d)", shown()));
     }
     Ok(duration)
 }

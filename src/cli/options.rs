@@ -11,6 +11,7 @@ use super::mount::MountArgs;
 pub use crate::lock::options::{
     ExpireRule, MAX_BOARDS, MAX_PER_USER, OPEN_WAIT, OpenRule, ReleaseRule,
 };
+use crate::printable::printable;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,14 +267,24 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
             s.release = match needed(&shown, value)? {
                 "owner" => ReleaseRule::Owner,
                 "holder" => ReleaseRule::Holder,
-                other => return refuse(format!("{shown}: '{other}' is neither owner nor holder")),
+                other => {
+                    return refuse(format!(
+                        "{shown}: '{}' is neither owner nor holder",
+                        printable(other)
+                    ));
+                }
             }
         }
         "expire" => {
             s.expire = match needed(&shown, value)? {
                 "keep" => ExpireRule::Keep,
                 "hard" => ExpireRule::Hard,
-                other => return refuse(format!("{shown}: '{other}' is neither keep nor hard")),
+                other => {
+                    return refuse(format!(
+                        "{shown}: '{}' is neither keep nor hard",
+                        printable(other)
+                    ));
+                }
             }
         }
         "open" => {
@@ -283,7 +294,8 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
                 "shared" => OpenRule::Shared,
                 other => {
                     return refuse(format!(
-                        "{shown}: '{other}' is neither wait, strict nor shared"
+                        "{shown}: '{}' is neither wait, strict nor shared",
+                        printable(other)
                     ));
                 }
             }
@@ -324,7 +336,7 @@ fn foreign(name: &str, value: Option<&str>) -> Result<(), OptionError> {
     if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         return refuse(format!("-o {name} is not possible: {reason}"));
     }
-    let name = crate::printable::printable(name);
+    let name = printable(name);
     let all = OWN.iter().chain(GENERIC);
     match all
         .map(|known| (distance(&name, known), *known))
@@ -394,7 +406,7 @@ fn limit(option: &str, text: &str) -> Result<usize, OptionError> {
         Ok(n) => Ok(n as usize),
         Err(_) => refuse(format!(
             "{option}: '{}' is no number from 1 to {}",
-            crate::printable::printable(text),
+            printable(text),
             u32::MAX
         )),
     }
@@ -408,11 +420,11 @@ fn names(
     separator: char,
 ) -> Result<(), OptionError> {
     for name in text.split(separator) {
-        let shown = crate::printable::printable(name);
+        let shown = printable(name);
         if name.is_empty() {
             return refuse(format!(
                 "{option}: there is an empty name in '{}'",
-                crate::printable::printable(text)
+                printable(text)
             ));
         }
         if name.contains('/') {

@@ -99,6 +99,24 @@ fn rules() {
 }
 
 #[test]
+fn errors_are_fit_for_a_terminal() {
+    for option in [
+        "release=\u{1b}[2J",
+        "expire=\u{1b}[2J",
+        "open=\u{1b}[2J",
+        "lease=\u{1b}[2J",
+        "open_wait=-5s\u{202e}",
+        "max_boards=\u{7f}",
+    ] {
+        let error = parsed(&["-o", option]).unwrap_err().to_string();
+        assert!(
+            !error.chars().any(crate::printable::unprintable),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
 fn what_an_fstab_line_brings_is_accepted() {
     let fstab = "rw,nosuid,nodev,noexec,noatime,nofail,auto,noauto,user,users,_netdev,defaults,,\
                  x-systemd.requires=network.target,x-gvfs-hide,comment=the lab's locks";

@@ -70,14 +70,14 @@ pub(super) fn alone(
 }
 
 /// Serves a connection that another process keeps.
-pub(super) fn inherited(plan: &MountPlan, mut inherited: Inherited) -> Result<(), ServeError> {
+pub(super) fn inherited(plan: &MountPlan, inherited: Inherited) -> Result<(), ServeError> {
     let connection = Connection {
         mounted: inherited.handover.mounted().map_err(|e| e.to_string())?,
         device: inherited
             .device
             .try_clone()
             .map_err(|e| format!("cannot use the device: {e}"))?,
-        found: std::mem::take(&mut inherited.handover.found),
+        found: inherited.handover.found.clone(),
         init: inherited.handover.init.clone(),
         served: inherited.handover.served,
         inherited: Some(Arc::new(Mutex::new(inherited))),

@@ -49,7 +49,8 @@ pub fn topmost(entries: Vec<Entry>, point: &Path) -> Option<Entry> {
 }
 
 /// Parses the table; lines of a form unknown to it are left out.
-fn parse(table: &[u8]) -> Vec<Entry> {
+#[doc(hidden)]
+pub fn parse(table: &[u8]) -> Vec<Entry> {
     table.split(|b| *b == b'\n').filter_map(entry).collect()
 }
 

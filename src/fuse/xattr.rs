@@ -101,7 +101,8 @@ fn value(status: &Status, holder: &str, key: &str) -> Option<Vec<u8>> {
 
 /// An expiry as people write one: seconds since 1970, RFC 3339, or `+2h` from
 /// now; `0` or nothing for none. None if it is nothing of these.
-fn moment(value: &[u8], now: Timestamp) -> Option<Option<i64>> {
+#[doc(hidden)]
+pub fn moment(value: &[u8], now: Timestamp) -> Option<Option<i64>> {
     let text = std::str::from_utf8(value).ok()?.trim();
     if text.is_empty() || text == "0" {
         return Some(None);

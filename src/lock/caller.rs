@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{Pid, ProcessId, Uid, User};
 
 /// The process that asks, and for whom.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The thread whose system call this is, as the kernel numbers it; none
     /// when the daemon cannot see it.
@@ -34,7 +34,7 @@ pub struct Caller {
 }
 
 /// What the rules of "Who is the caller" lead to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// A process would hold.
     Process(Candidate),

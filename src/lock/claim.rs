@@ -178,6 +178,14 @@ enum Refusee {
 const REMEMBERED: usize = 1024;
 
 impl Refused {
+    /// What of it outlives the daemon: it decides something.
+    pub(super) fn saved(&self) -> Refused {
+        Refused {
+            able: self.able.clone(),
+            strangers: VecDeque::new(),
+        }
+    }
+
     /// Remembers that the caller, who is `able` to release or not, was refused;
     /// says whether for the first time.
     pub fn add(&mut self, caller: &Caller, refusal: Refusal, able: bool) -> bool {

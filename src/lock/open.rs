@@ -58,7 +58,7 @@ pub(super) enum Judged {
 }
 
 /// An open file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Open {
     pub ino: Ino,
     /// The process that opened it, where that was looked at.

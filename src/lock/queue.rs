@@ -25,7 +25,7 @@ use crate::printable::printable;
 const CHAIN: usize = 64;
 
 /// A lock that waits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Waiter {
     pub(super) ino: Ino,
     pub(super) call: LockCall,

@@ -51,11 +51,11 @@ pub struct SavedInode {
 }
 
 /// An open file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedOpen(Open);
 
 /// A lock that waits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedWaiter(Waiter);
 
 /// What is saved by itself.
@@ -70,7 +70,7 @@ pub enum Key {
 }
 
 /// The same as it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// An inode.
     Inode(SavedInode),
@@ -134,7 +134,7 @@ pub struct Changes {
 }
 
 /// A saved table.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Saved {
     /// As far as they got.
     pub counters: Counters,
@@ -192,8 +192,8 @@ impl Saved {
     }
 
     /// The same with places counted anew, in their order.
-    #[cfg(test)]
-    pub(super) fn unplaced(mut self) -> Saved {
+    #[doc(hidden)]
+    pub fn unplaced(mut self) -> Saved {
         let mut places: Vec<&mut (Ino, Vec<u8>, u64)> = self
             .values
             .values_mut()
@@ -359,6 +359,7 @@ impl Table {
             }
             names.extend(inode.names.into_iter().map(|name| (name, ino)));
         }
+        // As they stand in their directories.
         names.sort_by_key(|((_, _, place), _)| *place);
         for ((dir, name, _), ino) in names {
             match self.nodes.get(&dir).and_then(Node::directory) {
@@ -450,7 +451,7 @@ impl SavedClaim {
             atime: claim.atime,
             note: claim.note.clone(),
             named: claim.named,
-            refused: claim.refused.clone(),
+            refused: claim.refused.saved(),
             locker: claim.locker,
         }
     }

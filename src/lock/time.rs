@@ -26,9 +26,9 @@ impl Timestamp {
     pub fn plus(self, span: Duration) -> Timestamp {
         let nanos = self.nanos + span.subsec_nanos();
         let carry = i64::from(nanos / 1_000_000_000);
-        let secs = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let secs = self.secs.saturating_add_unsigned(span.as_secs());
         Timestamp {
-            secs: self.secs.saturating_add(secs).saturating_add(carry),
+            secs: secs.saturating_add(carry),
             nanos: nanos % 1_000_000_000,
         }
     }

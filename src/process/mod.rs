@@ -8,6 +8,8 @@
 pub mod beside;
 mod command;
 mod equal;
+#[doc(hidden)]
+pub mod fuzzed;
 mod lists;
 mod names;
 mod node;

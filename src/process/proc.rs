@@ -225,7 +225,7 @@ fn is_ours(error: &io::Error) -> bool {
     )
 }
 
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     // A comm may hold anything, ") R 1" too: only its end is sure.
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
@@ -245,7 +245,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-fn parse_status(text: &[u8]) -> Option<Status> {
+pub(super) fn parse_status(text: &[u8]) -> Option<Status> {
     let (mut tgid, mut uid, mut gid, mut nspid) = (None, None, None, None);
     for line in text.split(|&byte| byte == b'\n') {
         let Ok(line) = std::str::from_utf8(line) else {

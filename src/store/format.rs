@@ -1,8 +1,10 @@
 //! The form of a state file: a line that says what it is, a frame that says whose
 //! it is, and frames of records, each of which is what one event changed.
 //!
-//! A frame is its length and the CRC-32 of its content, both as four bytes, the
-//! lowest first, and the content in postcard's wire format. Space that is
+//! A frame is the length of its content, the CRC-32 of that and the CRC-32 of these
+//! two, each as four bytes, the lowest first, and the content in postcard's wire
+//! format. So a frame that was not all written says how long it would be: nothing
+//! in it, which users choose in part, is ever taken for another. Space that is
 //! reserved behind the last frame is zeros.
 
 use std::collections::VecDeque;
@@ -18,14 +20,11 @@ pub const MAGIC: &[u8] = b"boardlock state 1\n";
 /// What all of them begin with, of later forms too.
 pub const ANY_MAGIC: &[u8] = b"boardlock state ";
 
-/// No frame is longer: a length that is does not come from us.
-const LONGEST: usize = 64 << 20;
-
 /// So many requests at most can be done and not answered yet.
 pub const UNANSWERED: usize = 64;
 
-/// Length and checksum.
-const HEAD: usize = 8;
+/// Length and checksums.
+const HEAD: usize = 12;
 
 /// Whose state it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +39,7 @@ pub struct Owner {
 }
 
 /// What an event changed.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
     /// As they are from then on.
     pub counters: Counters,
@@ -51,7 +50,7 @@ pub struct Frame {
 }
 
 /// What stands in a file.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     /// Whose it is.
     pub owner: Owner,
@@ -59,6 +58,8 @@ pub struct Content {
     pub saved: Saved,
     /// The requests that were done last.
     pub done: VecDeque<(WaitId, Option<Handle>)>,
+    /// How long the part is that was written whole.
+    pub length: usize,
     /// Whether something follows that was not all written.
     pub torn: bool,
 }
@@ -79,29 +80,32 @@ pub enum Unreadable {
 /// # Errors
 /// What postcard says; nothing that is saved makes it say anything.
 pub fn push(to: &mut Vec<u8>, value: &impl Serialize) -> postcard::Result<()> {
+    enclose(to, &postcard::to_stdvec(value)?)
+}
+
+/// Puts what a value is written as into a frame at the end of `to`.
+///
+/// # Errors
+/// When it is longer than four bytes can tell.
+pub fn enclose(to: &mut Vec<u8>, content: &[u8]) -> postcard::Result<()> {
+    let length = u32::try_from(content.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
     let head = to.len();
-    to.extend([0; HEAD]);
-    let mut filled = postcard::to_extend(value, std::mem::take(to))?;
-    let (length, crc) = {
-        let content = filled.get(head + HEAD..).unwrap_or_default();
-        (content.len(), crc32fast::hash(content))
-    };
-    let length = u32::try_from(length).map_err(|_| postcard::Error::SerializeBufferFull)?;
-    if let Some(space) = filled.get_mut(head..head + HEAD) {
-        space[..4].copy_from_slice(&length.to_le_bytes());
-        space[4..].copy_from_slice(&crc.to_le_bytes());
-    }
-    *to = filled;
+    to.extend(length.to_le_bytes());
+    to.extend(crc32fast::hash(content).to_le_bytes());
+    let sum = crc32fast::hash(to.get(head..).unwrap_or_default());
+    to.extend(sum.to_le_bytes());
+    to.extend(content);
     Ok(())
 }
 
-/// A frame at `at`: its content and where the next one begins.
+/// What is at a place.
 enum Found<'a> {
+    /// A frame: its content and where the next one begins.
     Frame(&'a [u8], usize),
     /// Nothing was written here.
     End,
-    /// What is here is not whole.
-    Broken,
+    /// What is here is not whole; it would end here, as far as it says.
+    Broken(usize),
 }
 
 fn frame(file: &[u8], at: usize) -> Found<'_> {
@@ -109,19 +113,21 @@ fn frame(file: &[u8], at: usize) -> Found<'_> {
     if rest.iter().take(HEAD).all(|byte| *byte == 0) {
         return Found::End;
     }
+    let begin = at.saturating_add(HEAD);
     let number = |at: usize| {
         let bytes = rest.get(at..)?.first_chunk()?;
         Some(u32::from_le_bytes(*bytes))
     };
-    let (Some(length), Some(crc)) = (number(0), number(4)) else {
-        return Found::Broken;
+    let (Some(length), Some(crc), Some(sum)) = (number(0), number(4), number(8)) else {
+        return Found::Broken(begin);
     };
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    match rest.get(HEAD..HEAD.saturating_add(length)) {
-        Some(content) if length <= LONGEST && crc32fast::hash(content) == crc => {
-            Found::Frame(content, at + HEAD + length)
-        }
-        _ => Found::Broken,
+    if rest.get(..8).map(crc32fast::hash) != Some(sum) {
+        return Found::Broken(begin);
+    }
+    let end = begin.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    match file.get(begin..end) {
+        Some(content) if crc32fast::hash(content) == crc => Found::Frame(content, end),
+        _ => Found::Broken(end),
     }
 }
 
@@ -166,14 +172,16 @@ pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
                 at = next;
             }
             Found::End if is_blank(file, at) => break,
-            Found::Broken if is_last(file, at) => break,
-            Found::End | Found::Broken => return Err(Unreadable::Damaged(at)),
+            // It is what was written last.
+            Found::Broken(end) if is_blank(file, end) => break,
+            Found::End | Found::Broken(_) => return Err(Unreadable::Damaged(at)),
         }
     }
     Ok(Content {
         owner,
         saved: Saved { counters, values },
         done,
+        length: at,
         torn: !is_blank(file, at),
     })
 }
@@ -185,15 +193,57 @@ fn is_blank(file: &[u8], from: usize) -> bool {
         .all(|byte| *byte == 0)
 }
 
-/// Whether what is broken at `at` is what was written last: no whole frame
-/// follows.
-fn is_last(file: &[u8], at: usize) -> bool {
-    let from = at.saturating_add(1);
-    (from..file.len()).all(|at| match frame(file, at) {
-        // Any four zeros are the checksum of nothing.
-        Found::Frame(content, _) => {
-            content.is_empty() || postcard::from_bytes::<Frame>(content).is_err()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn begun() -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        let owner = Owner {
+            dir: b"/locks".to_vec(),
+            boot: "boot".to_owned(),
+            pids: 1,
+        };
+        push(&mut file, &owner).unwrap();
+        file
+    }
+
+    fn change() -> Frame {
+        Frame {
+            counters: Counters {
+                token: 7,
+                ..Counters::default()
+            },
+            ..Frame::default()
         }
-        Found::End | Found::Broken => true,
-    })
+    }
+
+    #[test]
+    fn a_frame_in_what_was_not_all_written_is_none() {
+        let mut whole = begun();
+        push(&mut whole, &change()).unwrap();
+        let length = whole.len();
+        let mut inner = Vec::new();
+        push(&mut inner, &change()).unwrap();
+        // At each place in it.
+        enclose(&mut whole, &inner.repeat(3)).unwrap();
+        for cut in length..whole.len() {
+            let content = read(&whole[..cut]).unwrap();
+            assert_eq!((content.length, content.torn), (length, cut > length));
+        }
+    }
+
+    #[test]
+    fn a_frame_whose_length_is_not_known_is_told_where_more_follows() {
+        let mut whole = begun();
+        let at = whole.len();
+        push(&mut whole, &change()).unwrap();
+        for byte in at..at + HEAD {
+            let mut damaged = whole.clone();
+            damaged[byte] ^= 1;
+            assert_eq!(read(&damaged).unwrap_err(), Unreadable::Damaged(at));
+        }
+    }
 }

@@ -5,7 +5,8 @@
 //! daemon, which is what it is for, and not that of the machine, with which all
 //! processes end; what is detached then is as the disk has it.
 
-mod format;
+#[doc(hidden)]
+pub mod format;
 mod place;
 
 use std::collections::{HashMap, VecDeque};
@@ -63,6 +64,8 @@ pub struct Found {
     pub same_boot: bool,
     /// The requests that were done last, with the open files that they made.
     pub done: VecDeque<Done>,
+    /// How long the part is that was written whole.
+    length: u64,
     /// Whether its last change was not written whole.
     torn: bool,
 }
@@ -130,7 +133,7 @@ impl Store {
             path: path.to_owned(),
             owner,
             file,
-            length: text.len() as u64,
+            length: found.as_ref().map_or(0, |found| found.length),
             live: 0,
             reserved: 0,
             written: HashMap::new(),
@@ -368,6 +371,7 @@ fn read_found(text: &[u8], owner: &Owner) -> Result<Option<Found>, String> {
         owner: theirs,
         saved,
         done,
+        length,
         torn,
     } = format::read(text).map_err(|why| match why {
         Unreadable::Foreign => "is no state file of boardlock's".to_owned(),
@@ -388,6 +392,7 @@ fn read_found(text: &[u8], owner: &Owner) -> Result<Option<Found>, String> {
         saved,
         same_boot,
         done,
+        length: length as u64,
         torn,
     }))
 }

@@ -89,7 +89,7 @@ impl Run {
         self.compare_watched(&view)?;
         self.compare_deadlines()?;
         self.view = view;
-        Ok(())
+        self.save()
     }
 
     /// A refusal changed nothing.

@@ -12,6 +12,7 @@ use super::changes::Meaning;
 use super::check::View;
 use super::history::{History, LEASE};
 use super::reference::{Expect, Model, beside, parent};
+use super::saved::Followed;
 use super::world::{Asks, Kind as Caller, SECOND, World, duration, user};
 
 /// What is wrong.
@@ -60,6 +61,8 @@ pub struct Run {
     /// Open files and the place of the process that has each.
     pub files: Vec<(Handle, Option<usize>)>,
     pub pending: VecDeque<Pending>,
+    /// What a daemon would begin with after this one.
+    pub followed: Followed,
 }
 
 /// An answer as the caller sees it.
@@ -81,8 +84,10 @@ impl Run {
             max_per_user: most_per_user,
             ..Options::default()
         };
+        let mut table = Table::new(options, &world.now());
+        table.track();
         Run {
-            table: Table::new(options, &world.now()),
+            table,
             model: Model {
                 lease: history.lease,
                 release: history.release,
@@ -105,6 +110,7 @@ impl Run {
             tally: Tally::new(),
             files: Vec::new(),
             pending: VecDeque::new(),
+            followed: Followed::new(),
         }
     }
 

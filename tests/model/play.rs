@@ -233,6 +233,7 @@ impl Run {
     /// After all was released and closed nothing is left.
     fn clean_up(&mut self) -> Result<(), Wrong> {
         self.judge_written()?;
+        self.read_back()?;
         self.die(&(0..PLACES).collect::<Vec<_>>(), true)?;
         let root = Run::root();
         let mut paths: Vec<String> = self.model.names.keys().cloned().collect();

@@ -2,8 +2,9 @@
 
 use super::cast::*;
 use super::lab::*;
-use crate::lock::Refusal;
 use crate::lock::effect::End;
+use crate::lock::saved::Return;
+use crate::lock::{Refusal, Table};
 
 /// `tmp` and `b` are one board of alice's, as link-style lockers make it.
 fn linked() -> Lab {
@@ -206,4 +207,19 @@ fn of_two_open_inodes_that_had_a_name_the_last_comes_back() {
     lab.table.close(&lab.now, first);
     lab.touch(&bob(), "b").unwrap();
     assert_eq!(lab.table.opened(last), Some(lab.ino("b")));
+}
+
+#[test]
+fn a_restored_board_goes_by_the_name_that_it_went_by() {
+    let mut lab = Lab::new();
+    lab.mkdir(&alice(), "d").unwrap();
+    lab.mkdir(&alice(), "e").unwrap();
+    lab.touch(&alice(), "a").unwrap();
+    lab.link(&alice(), "a", "d/b").unwrap();
+    let ino = lab.ino("a");
+    assert_eq!(lab.table.path(ino), b"a");
+    let mut back = Table::new(*lab.table.options(), &lab.now);
+    let saved = lab.table.saved(&lab.now);
+    back.restore(&lab.now, saved, Return::SameBoot, |_| Vec::new());
+    assert_eq!(back.path(ino), b"a");
 }

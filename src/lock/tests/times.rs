@@ -1,5 +1,7 @@
 //! "Metadata": times.
 
+use std::time::Duration;
+
 use super::cast::*;
 use super::lab::*;
 use crate::lock::attributes::{Change, SetTime};
@@ -182,4 +184,11 @@ fn times_end_with_the_hold() {
     lab.touch(&bob(), "b").unwrap();
     assert_eq!(lab.fstat(open).mtime, lab.now.wall);
     assert_eq!(lab.fstat(open).user, BOB);
+}
+
+#[test]
+fn a_span_beyond_all_moments_comes_to_the_last_one() {
+    let moment = Timestamp::from_secs(-1);
+    let span = Duration::from_secs(u64::MAX);
+    assert_eq!(moment.plus(span).secs, i64::MAX);
 }
