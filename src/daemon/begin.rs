@@ -9,7 +9,7 @@ use super::shown;
 use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
 use crate::lock::ids::{Pid, Uid};
-use crate::lock::options::Options;
+use crate::lock::options::{MAX_WAITING, Options};
 use crate::migrate::{self, Found};
 use crate::printable::printable;
 use crate::process::Lists;
@@ -25,6 +25,7 @@ pub(super) fn options(plan: &MountPlan) -> Options {
         open_wait: plan.open_wait,
         max_boards: plan.max_boards,
         max_per_user: plan.max_per_user,
+        max_waiting: MAX_WAITING,
         daemon: Uid(geteuid().as_raw()),
     }
 }

@@ -12,7 +12,7 @@ use super::caller::{Caller, Standing};
 use super::claim::Claim;
 use super::effect::Effect;
 use super::file_lock::{FileLock, Key, LockCall, LockKind};
-use super::ids::{Handle, Ino, LockOwner, Pid, User, WaitId};
+use super::ids::{Handle, Ino, LockOwner, Pid, Uid, User, WaitId};
 use super::locking::excludes;
 use super::node::Name;
 use super::refusal::Refusal;
@@ -101,8 +101,7 @@ impl Table {
             asked: now.boot,
             asking: Asking::Waits,
         };
-        self.waiters.insert(wait, waiter);
-        self.set_recall(wait);
+        self.put_waiter(wait, waiter);
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.queue.push(wait);
         }
@@ -214,9 +213,33 @@ impl Table {
         }
     }
 
-    fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
+    /// Whether one more lock of a user may wait.
+    pub(super) fn may_wait(&self, uid: Uid) -> bool {
+        let count = self.waiting.get(&uid).copied().unwrap_or_default();
+        count < self.options.max_waiting
+    }
+
+    pub(super) fn put_waiter(&mut self, wait: WaitId, waiter: Waiter) {
+        *self.waiting.entry(waiter.call.user.uid).or_default() += 1;
+        self.waiters.insert(wait, waiter);
+        self.set_recall(wait);
+    }
+
+    pub(super) fn remove_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
         let waiter = self.waiters.remove(&wait)?;
         self.recall.retain(|(_, other)| *other != wait);
+        let uid = waiter.call.user.uid;
+        if let Some(count) = self.waiting.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&uid);
+            }
+        }
+        Some(waiter)
+    }
+
+    fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
+        let waiter = self.remove_waiter(wait)?;
         if let Some(node) = self.nodes.get_mut(&waiter.ino) {
             node.queue.retain(|other| *other != wait);
         }

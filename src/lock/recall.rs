@@ -140,12 +140,10 @@ impl Table {
             return false;
         };
         let old = std::mem::replace(place, wait);
-        if let Some(mut waiter) = self.waiters.remove(&old) {
-            self.recall.retain(|(_, other)| *other != old);
+        if let Some(mut waiter) = self.remove_waiter(old) {
             waiter.asked = now.boot;
             waiter.asking = Asking::Waits;
-            self.waiters.insert(wait, waiter);
-            self.set_recall(wait);
+            self.put_waiter(wait, waiter);
         }
         self.settle_board(ino, now);
         true

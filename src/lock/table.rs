@@ -45,6 +45,8 @@ pub struct Table {
     pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
     pub(super) waiters: Tracked<WaitId, Waiter>,
+    /// How many of them each user has.
+    pub(super) waiting: HashMap<Uid, usize>,
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
@@ -85,6 +87,7 @@ impl Table {
             former: HashMap::new(),
             buried: VecDeque::new(),
             waiters: Tracked::new(),
+            waiting: HashMap::new(),
             patience: None,
             recall: BTreeSet::new(),
             kept: HashMap::new(),
