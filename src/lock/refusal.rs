@@ -98,8 +98,10 @@ impl fmt::Display for Refusal {
             Refusal::BusyNow => "it is held, and the caller does not wait",
             Refusal::Deadlock => "it would wait for one who waits for the caller",
             Refusal::Interrupted => "the caller stopped waiting",
-            Refusal::NoLocks => "too many ranges are locked, too many of the user wait, \
-                                 or the wait is too long",
+            Refusal::NoLocks => {
+                "too many ranges are locked, too many of the user wait, \
+                                 or the wait is too long"
+            }
             Refusal::NotHeld => "it was given back, nobody holds it",
             Refusal::Exists => "the name is taken",
             Refusal::Missing => "there is no such board",

@@ -27,6 +27,8 @@ mod mounting;
 mod names;
 mod namespaces;
 mod nudge;
+#[path = "../one_file/mod.rs"]
+mod one_file;
 mod open;
 mod options;
 mod parked;
