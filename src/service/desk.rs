@@ -6,6 +6,7 @@ use std::io;
 use super::lines::{Line, Lines};
 use super::locks::Pending;
 use super::request::Failure;
+use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Handle, Ino, ProcessId, Uid, WaitId};
@@ -224,8 +225,10 @@ impl Desk<'_> {
                     self.done.push((*wait, *handle));
                 }
             }
+            fault::point(Point::Decided);
             // Nobody hears of what would be forgotten.
             self.record();
+            fault::point(Point::Recorded);
             if effects.is_empty() {
                 break;
             }

@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
@@ -181,6 +182,7 @@ impl Service {
 
     /// A watched process has ended.
     pub fn died(&self, process: ProcessId) {
+        fault::point(Point::Ended);
         self.act(|desk| desk.table.died(process, &desk.now));
         self.watch.remove(process);
     }

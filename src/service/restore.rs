@@ -2,6 +2,7 @@
 
 use super::Service;
 use super::desk::Desk;
+use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::saved::{Restored, Return, SavedInode};
@@ -12,6 +13,7 @@ impl Service {
     /// living have what they had; what the dead had is free. With `connected` the
     /// connection is the one that it is about.
     pub fn restore(&self, store: Store, found: Option<Found>, connected: bool) -> Restored {
+        fault::point(Point::Restoring);
         let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
             let restored = found.map(|found| take_over(desk, found, connected));
@@ -29,6 +31,7 @@ impl Service {
         }
         state.table.track();
         state.store = Some(store);
+        fault::point(Point::Restored);
         restored
     }
 

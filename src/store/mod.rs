@@ -22,6 +22,7 @@ pub use format::Owner;
 use format::{Content, Frame, MAGIC, UNANSWERED, Unreadable, push};
 pub use place::{default_path, owner};
 
+use crate::fault::{self, Point};
 use crate::lock::ids::{Handle, WaitId};
 use crate::lock::saved::{Changes, Counters, Key, Saved, Value};
 use crate::printable::printable;
@@ -252,6 +253,10 @@ impl Store {
         }
         let mut bytes = Vec::new();
         push(&mut bytes, &frame).map_err(io::Error::other)?;
+        fault::within(Point::Recording, || {
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            let _ = self.file.write_all_at(half, self.length);
+        });
         if let Err(error) = self.file.write_all_at(&bytes, self.length) {
             // Whatever came of it is no part of the file.
             let _ = self.file.set_len(self.length);
@@ -309,11 +314,15 @@ impl Store {
             .and_then(|()| {
                 flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(Into::into)
             })
-            .and_then(|()| std::fs::rename(&beside, &self.path));
+            .and_then(|()| {
+                fault::point(Point::Rewriting);
+                std::fs::rename(&beside, &self.path)
+            });
         if let Err(error) = replaced {
             let _ = std::fs::remove_file(&beside);
             return Err(error);
         }
+        fault::point(Point::Rewritten);
         self.file = file;
         self.length = length;
         self.live = length;

@@ -13,6 +13,8 @@ mod client;
 mod death;
 mod directories;
 mod execs;
+mod fault;
+mod faults;
 mod harness;
 mod holders;
 mod hostile;
@@ -66,6 +68,7 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         execs::tests(),
+        faults::tests(),
         harness::tests(),
         holders::tests(),
         hostile::tests(),

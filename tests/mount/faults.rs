@@ -1,0 +1,209 @@
+//! The death of the daemon at each point between a request and its answer: nothing
+//! is lost, nothing is done twice.
+
+use libtest_mimic::Trial;
+
+use boardlock::fault::Point;
+
+use crate::fault::{CAN, Deaths, Faults, RETURNING, SERVING};
+use crate::lab::Lab;
+
+pub fn tests() -> Vec<Trial> {
+    if !CAN {
+        return Vec::new();
+    }
+    trials![
+        whoever_serves_dies_at_any_point("python3");
+        whoever_is_to_go_on_dies_as_well("python3");
+    ]
+}
+
+/// How often it dies in a test, unless `BOARDLOCK_DEATHS` says so.
+const DEATHS: usize = 24;
+
+fn count() -> usize {
+    let set = std::env::var("BOARDLOCK_DEATHS").ok();
+    set.map_or(DEATHS, |set| {
+        set.parse().expect("BOARDLOCK_DEATHS: a number")
+    })
+}
+
+/// Does everything once, over and over: each call has one right answer.
+const CLIENT: &str = "
+import errno, fcntl, os, sys, time
+
+def fails(number, call, *args):
+    try:
+        call(*args)
+    except OSError as error:
+        assert error.errno == number, (number, error, args)
+    else:
+        assert False, ('no error', number, args)
+
+def value(name, key):
+    return int(os.getxattr(name, 'user.boardlock.' + key))
+
+def told(name, key):
+    f = os.open(name, os.O_RDONLY)
+    text = os.read(f, 9999).decode()
+    os.close(f)
+    return dict(line.split(' ', 1) for line in text.splitlines()[1:])[key]
+
+def helper(orders, answers):
+    for line in os.fdopen(orders):
+        what, name = line.split()
+        if what == 'try':
+            f = os.open(name, os.O_RDWR)
+            fails(errno.EAGAIN, fcntl.flock, f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fails(errno.EAGAIN, fcntl.lockf, f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(f)
+        elif what == 'wait':
+            f = os.open(name, os.O_RDWR)
+            fcntl.flock(f, fcntl.LOCK_EX)
+        elif what == 'give':
+            os.close(f)
+        os.write(answers, b'.')
+    os._exit(0)
+
+orders, answers = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(orders[1])
+    helper(orders[0], answers[1])
+os.close(answers[1])
+
+def order(what, name):
+    os.write(orders[1], (what + ' ' + name + '\\n').encode())
+
+def answered():
+    assert os.read(answers[0], 1) == b'.'
+
+last = 0
+
+def cycle():
+    global last
+    me = os.getpid()
+    f = os.open('t', os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    token = value('t', 'token')
+    assert token > last, (token, last)
+    last = token
+    os.write(f, b'note')
+    os.close(f)
+    assert open('t').read() == 'note'
+    fails(errno.EEXIST, os.open, 't', os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.link('t', 'l')
+    assert os.stat('t').st_nlink == 2
+    os.rename('l', 'r')
+    assert value('t', 'token') > token
+    token = value('t', 'token')
+    last = token
+    os.utime('r', (1000000000, 1000000000))
+    assert os.stat('t').st_mtime == 1000000000
+    os.mkdir('d')
+    os.close(os.open('d/x', os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    os.unlink('d/x')
+    os.rmdir('d')
+    os.symlink('x', 's')
+    assert sorted(os.listdir('.')) == ['r', 's', 't']
+    assert os.readlink('s') == 'x'
+    os.unlink('s')
+    os.mknod('n')
+    os.rename('n', 'm')
+    os.unlink('m')
+    os.setxattr('t', 'user.boardlock.note', b'mine')
+    assert (value('t', 'pid'), value('t', 'token')) == (me, token)
+    os.unlink('r')
+    os.unlink('t')
+    fails(errno.ENOENT, os.unlink, 't')
+    g = os.open('g', os.O_CREAT | os.O_RDWR | os.O_APPEND)
+    token = value('g', 'token')
+    assert token > last, (token, last)
+    fcntl.flock(g, fcntl.LOCK_EX)
+    last = value('g', 'token')
+    assert last >= token
+    order('try', 'g')
+    answered()
+    order('wait', 'g')
+    while told('g', 'waiters') != '1':
+        time.sleep(0.001)
+    assert told('g', 'pid') == str(me)
+    fcntl.flock(g, fcntl.LOCK_UN)
+    answered()
+    assert told('g', 'pid') == str(child)
+    assert value('g', 'token') > last
+    fails(errno.EAGAIN, fcntl.flock, g, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    order('give', 'g')
+    answered()
+    fcntl.flock(g, fcntl.LOCK_SH)
+    os.close(g)
+    h = os.open('g', os.O_CREAT | os.O_RDWR)
+    fcntl.lockf(h, fcntl.LOCK_EX)
+    order('try', 'g')
+    answered()
+    fcntl.lockf(h, fcntl.LOCK_UN)
+    fails(errno.ENOENT, os.stat, 'g')
+    os.close(h)
+    assert os.listdir('.') == []
+
+print('ready', flush=True)
+for line in sys.stdin:
+    cycle()
+    print('done', flush=True)
+";
+
+/// About as often everything that the client does comes by a point.
+const PASSAGES: u64 = 150;
+
+/// Points and their passages, all of them in turn, in no order that anything else
+/// has.
+fn shots(points: &[Point], count: usize) -> impl Iterator<Item = (Point, u64)> {
+    (0..count).map(|number| {
+        let (round, at) = (number / points.len(), number % points.len());
+        (points[at], 1 + round as u64 * 61 % PASSAGES)
+    })
+}
+
+fn whoever_serves_dies_at_any_point() {
+    let faults = Faults::new();
+    let lab = Lab::faulty(&[], faults.dir());
+    let mut deaths = Deaths::of(lab.supervisor_pid());
+    let mut client = lab.spawn(crate::client::python(), CLIENT);
+    client.expect("ready");
+    for (point, passage) in shots(&SERVING, count()) {
+        deaths.pace(1);
+        faults.arm(point, passage, "kill");
+        while !faults.is_done(point) {
+            client.say("go");
+            let line = client.line();
+            assert_eq!(line, "done", "{point:?} {passage}: {}", client.stderr());
+        }
+        deaths.died_last(faults.by(point));
+    }
+    client.say("go");
+    client.expect("done");
+}
+
+fn whoever_is_to_go_on_dies_as_well() {
+    let faults = Faults::new();
+    let lab = Lab::faulty(&[], faults.dir());
+    let mut deaths = Deaths::of(lab.supervisor_pid());
+    let mut client = lab.spawn(crate::client::python(), CLIENT);
+    client.expect("ready");
+    for ((point, passage), next) in shots(&SERVING, count() / 2).zip(RETURNING.iter().cycle()) {
+        deaths.pace(2);
+        faults.arm(*next, 1, "kill");
+        // What is due when it begins would end it before another can go on.
+        faults.arm(point, passage, "kill");
+        while !faults.is_done(point) || !faults.is_done(*next) {
+            client.say("go");
+            let line = client.line();
+            assert_eq!(
+                line,
+                "done",
+                "{point:?} {passage}, {next:?}: {}",
+                client.stderr()
+            );
+        }
+        deaths.died_last(faults.by(*next));
+    }
+}
