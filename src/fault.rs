@@ -88,11 +88,15 @@ pub fn clock_ahead() -> i64 {
 mod on_purpose {
     use std::path::PathBuf;
     use std::sync::OnceLock;
+    use std::time::Duration;
 
     use parking_lot::Mutex;
     use rustix::process::{Signal, getpid, getppid, kill_process};
 
     use super::Point;
+
+    /// A process stops in less.
+    const STOPS: Duration = Duration::from_millis(50);
 
     fn dir() -> Option<&'static PathBuf> {
         static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -112,6 +116,8 @@ mod on_purpose {
         }
         let signal = if stops { Signal::STOP } else { Signal::KILL };
         let _ = kill_process(getpid(), signal);
+        // Another thread may be the first to stop.
+        std::thread::sleep(STOPS);
     }
 
     /// What is to be done at this passage.

@@ -75,6 +75,11 @@ impl Kind {
         Kind::OpenWait,
     ];
 
+    /// Whether it lasts as long as others have a board, or is no call.
+    pub fn waits(self) -> bool {
+        !Kind::CALLS.contains(&self) || matches!(self, Kind::Wait | Kind::OpenWait)
+    }
+
     pub fn words(self) -> &'static str {
         match self {
             Kind::Open => "opens of files",
@@ -242,16 +247,7 @@ impl Writer {
         let count = phase + kind as usize;
         self.set(count, self.words[count] + 1);
         let time = end - begin;
-        let waits = matches!(
-            kind,
-            Kind::Wait
-                | Kind::OpenWait
-                | Kind::Hold
-                | Kind::Share
-                | Kind::Refused
-                | Kind::Interrupted
-        );
-        if !waits {
+        if !kind.waits() {
             let at = phase + KINDS + bucket(time);
             self.set(at, self.words[at] + 1);
             let longest = phase + KINDS + BUCKETS;
@@ -259,7 +255,7 @@ impl Writer {
                 self.set(longest, time);
             }
         }
-        if time >= LONG && kind != Kind::OpenWait {
+        if time >= LONG {
             let words = [begin, end, kind as u64];
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             let at = 8 * (HEAD + SLOW * self.slow) as u64;

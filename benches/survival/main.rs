@@ -323,7 +323,7 @@ impl Show {
             let at = slow.iter().filter(|s| s.begin <= *kill && s.end > *kill);
             holds += at.clone().filter(|s| s.kind == Kind::Hold).count();
             waits += at.clone().filter(|s| s.kind == Kind::Wait).count();
-            let calls = at.filter(|s| !matches!(s.kind, Kind::Hold | Kind::Wait));
+            let calls = at.filter(|s| !s.kind.waits());
             let longest = calls.map(|s| s.end - s.begin).max().unwrap_or(0);
             held.push(longest as f64 / 1e6);
         }

@@ -16,6 +16,9 @@ impl Service {
         fault::point(Point::Restoring);
         let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
+            if connected {
+                desk.pending.go_on(desk.now.boot);
+            }
             let restored = found.map(|found| take_over(desk, found, connected));
             let mut restored = restored.unwrap_or_default();
             // Whoever is not watched has ended.

@@ -1,12 +1,16 @@
 //! The death of the daemon at each point between a request and its answer: nothing
 //! is lost, nothing is done twice.
 
-use libtest_mimic::Trial;
+use std::time::Duration;
 
 use boardlock::fault::Point;
+use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fault::{CAN, Deaths, Faults, RETURNING, SERVING};
 use crate::lab::Lab;
+use crate::process::{PATIENCE, Running, eventually};
+use crate::shown::held_by;
 
 pub fn tests() -> Vec<Trial> {
     if !CAN {
@@ -15,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
     trials![
         whoever_serves_dies_at_any_point("python3");
         whoever_is_to_go_on_dies_as_well("python3");
+        an_open_that_walks_slowly_ends_well("python3");
+        an_open_that_walks_through_a_death_ends_well("python3");
     ]
 }
 
@@ -206,4 +212,84 @@ fn whoever_is_to_go_on_dies_as_well() {
         }
         deaths.died_last(faults.by(*next));
     }
+}
+
+/// Takes or opens a board when it is told to.
+const TAKES: &str = "
+import os, sys
+print('ready', flush=True)
+try:
+    exec(sys.stdin.readline())
+    print('done', flush=True)
+except OSError as error:
+    print(error, flush=True)
+sys.stdin.readline()
+";
+
+/// Waits until whoever serves has stopped itself.
+fn stopped(lab: &Lab, faults: &Faults, point: Point) -> Pid {
+    eventually("it stops", PATIENCE, || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", lab.daemon_pid()));
+        faults.is_done(point) && stat.is_ok_and(|stat| stat.contains(") T "))
+    });
+    Pid::from_raw(lab.daemon_pid().cast_signed()).unwrap()
+}
+
+/// The board of one that opens it is freed between its being looked up and its being
+/// opened, and again when the kernel has walked the path again.
+fn freed_twice(meanwhile: impl FnOnce(&Lab, &Faults, &mut Running)) {
+    let faults = Faults::new();
+    let lab = Lab::faulty(&[], faults.dir());
+    let [mut first, mut second, mut opens] = [(); 3].map(|()| {
+        let mut client = lab.spawn(crate::client::python(), TAKES);
+        client.expect("ready");
+        client
+    });
+    first.say("os.mknod('b')");
+    first.expect("done");
+    faults.arm(Point::Replying, 1, "stop");
+    opens.say("f = os.open('b', os.O_RDWR)");
+    let serves = stopped(&lab, &faults, Point::Replying);
+    first.kill();
+    second.say("os.mknod('b')");
+    waits(second.pid());
+    // Answer by answer, until it is made again, and was looked up by the second walk.
+    loop {
+        faults.arm(Point::Replying, 1, "stop");
+        kill_process(serves, Signal::CONT).unwrap();
+        stopped(&lab, &faults, Point::Replying);
+        if let Some(line) = second.next_line(Duration::from_millis(200)) {
+            assert_eq!(line, "done");
+            break;
+        }
+    }
+    meanwhile(&lab, &faults, &mut second);
+    kill_process(stopped(&lab, &faults, Point::Replying), Signal::CONT).unwrap();
+    opens.expect("done");
+    held_by(&lab, "b", opens.pid(), "opened");
+}
+
+/// Waits until a process that was told to waits for the lock directory.
+fn waits(pid: u32) {
+    eventually("it waits", PATIENCE, || {
+        std::fs::read_to_string(format!("/proc/{pid}/wchan"))
+            .is_ok_and(|at| at != "0" && !at.contains("pipe"))
+    });
+}
+
+fn an_open_that_walks_slowly_ends_well() {
+    freed_twice(|_, _, second| {
+        second.kill();
+        std::thread::sleep(Duration::from_millis(1500));
+    });
+}
+
+fn an_open_that_walks_through_a_death_ends_well() {
+    freed_twice(|lab, faults, second| {
+        faults.arm(Point::Read, 1, "kill");
+        faults.arm(Point::Restoring, 1, "stop");
+        kill_process(stopped(lab, faults, Point::Replying), Signal::CONT).unwrap();
+        stopped(lab, faults, Point::Restoring);
+        second.kill();
+    });
 }

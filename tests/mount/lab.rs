@@ -285,6 +285,10 @@ impl Daemon {
     fn end(&mut self) {
         // One that a test has stopped cannot hear the other.
         self.signal(Signal::CONT);
+        if self.status.is_none() {
+            let serves = Pid::from_raw(serving(self.child.id()).cast_signed());
+            let _ = serves.map(|serves| kill_process(serves, Signal::CONT));
+        }
         self.signal(Signal::TERM);
         if self.wait(STARTUP).is_none() {
             eprintln!(
