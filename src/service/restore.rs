@@ -2,6 +2,7 @@
 
 use super::Service;
 use super::desk::Desk;
+use crate::clock;
 use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
@@ -33,7 +34,8 @@ impl Service {
             state.done_before = done.into_iter().flatten().collect();
         }
         state.table.track();
-        state.store = Some(store);
+        let saved = state.table.saved(&clock::now());
+        state.store.insert(store).taken_over(&saved);
         fault::point(Point::Restored);
         restored
     }

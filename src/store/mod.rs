@@ -203,6 +203,21 @@ impl Store {
         }
     }
 
+    /// Records what a table came to that took over what was found: what it did not
+    /// take, or gave to others, is not to come back.
+    pub fn taken_over(&mut self, saved: &Saved) {
+        let gone = self.written.keys();
+        let gone = gone.filter(|key| !saved.values.contains_key(key));
+        let gone = gone.map(|key| (*key, None));
+        let values = saved.values.iter();
+        let values = values.map(|(key, value)| (*key, Some(value.clone())));
+        let changes = Changes {
+            counters: saved.counters,
+            values: gone.chain(values).collect(),
+        };
+        self.record(&changes, &[], || saved.clone());
+    }
+
     /// Whether what is acquired now can be recorded.
     pub fn is_ready(&mut self, all: impl FnOnce() -> Saved) -> io::Result<()> {
         if self.failing.is_some() {

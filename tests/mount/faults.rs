@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
     trials![
         whoever_serves_dies_at_any_point("python3");
         whoever_is_to_go_on_dies_as_well("python3");
+        who_was_given_a_board_by_a_return_waits_no_more("flock");
         an_open_that_walks_slowly_ends_well("python3");
         an_open_that_walks_through_a_death_ends_well("python3");
     ]
@@ -212,6 +213,32 @@ fn whoever_is_to_go_on_dies_as_well() {
         }
         deaths.died_last(faults.by(*next));
     }
+}
+
+fn who_was_given_a_board_by_a_return_waits_no_more() {
+    let faults = Faults::new();
+    let lab = Lab::faulty(&[], faults.dir());
+    let mut deaths = Deaths::of(lab.supervisor_pid());
+    let kill = |pid: u32| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
+    let mut holder = lab.shell();
+    holder.ok("touch b");
+    let script = "exec 9>>b; flock 9; echo have; read line; flock -u 9; echo gave; read line";
+    let mut waiter = lab.spawn("sh", script);
+    eventually("it waits", PATIENCE, || lab.status("b")["waiters"] == "1");
+    // The holder ends while nobody serves.
+    faults.arm(Point::Restoring, 1, "stop");
+    kill(deaths.serves()).unwrap();
+    let serves = stopped(&lab, &faults, Point::Restoring);
+    holder.kill();
+    kill_process(serves, Signal::CONT).unwrap();
+    waiter.expect("have");
+    deaths.died();
+    kill(deaths.serves()).unwrap();
+    deaths.died();
+    assert_eq!(lab.status("b")["waiters"], "0");
+    waiter.say("unlock");
+    waiter.expect("gave");
+    lab.sh("sh", "flock -n b true").ok();
 }
 
 /// Takes or opens a board when it is told to.
