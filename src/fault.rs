@@ -86,6 +86,7 @@ pub fn clock_ahead() -> i64 {
 
 #[cfg(debug_assertions)]
 mod on_purpose {
+    use std::io::Write;
     use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::time::Duration;
@@ -129,12 +130,19 @@ mod on_purpose {
         let (left, action) = text.trim().split_once(' ')?;
         let left: u64 = left.parse().ok()?;
         if left > 1 {
-            let _ = std::fs::write(armed, format!("{} {action}", left - 1));
+            let _ = overwrite(armed, &format!("{} {action}", left - 1));
             return None;
         }
-        std::fs::write(armed, getpid().to_string()).ok()?;
+        overwrite(armed, &getpid().to_string()).ok()?;
         std::fs::rename(armed, armed.with_extension("done")).ok()?;
         Some(action.to_owned())
+    }
+
+    /// Does not bring back what was taken away meanwhile.
+    fn overwrite(file: &PathBuf, text: &str) -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).truncate(true).open(file)?;
+        file.write_all(text.as_bytes())
     }
 
     pub(super) fn clock_ahead() -> i64 {

@@ -327,7 +327,8 @@ impl Load {
     fn redirects(&mut self, board: u64) {
         let path = self.path(board);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let refusals = &[EBUSY, EISDIR];
+        // Stopped and continued while it waits, it is told so, as by a FIFO.
+        let refusals = &[EBUSY, EISDIR, EINTR];
         let open = || sys::open(&path, flags);
         if let Some(fd) = self.may("open O_TRUNC", Kind::OpenWait, refusals, open) {
             self.through(board, fd);

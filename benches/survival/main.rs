@@ -49,7 +49,7 @@ use load::Random;
 /// Clients at a time.
 const CLIENTS: usize = 10;
 /// How long nobody may take to come to an end, or to do anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     let args: Vec<String> = std::env::args()

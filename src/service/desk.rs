@@ -15,7 +15,7 @@ use crate::lock::time::{BootTime, Now};
 use crate::printable::printable;
 use crate::process::{Pin, Resolver};
 use crate::report;
-use crate::store::{Done, Store};
+use crate::store::{Done, RETRY, Store};
 use crate::turn;
 use crate::watch::Watch;
 
@@ -255,6 +255,9 @@ impl Desk<'_> {
             }
         }
         let (boot, wall) = self.table.next_deadlines();
-        self.watch.set_deadlines(boot, wall);
+        let retry = BootTime(self.now.boot.0.saturating_add(RETRY));
+        let retry = self.table.holds_back().then_some(retry);
+        self.watch
+            .set_deadlines(boot.into_iter().chain(retry).min(), wall);
     }
 }

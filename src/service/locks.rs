@@ -179,7 +179,10 @@ impl Service {
                 call.started = desk.resolver.started(pid);
             }
             settle_opened(desk, call.handle);
-            desk.may_acquire()?;
+            match desk.may_acquire() {
+                Err(failure) if !desk.table.comes_back(&call, kind) => return Err(failure),
+                _ => {}
+            }
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
             desk.await_lock(&tried, wait, sender, &mut answer);
             Ok(tried?)

@@ -38,7 +38,7 @@ const SLACK: u64 = 1 << 20;
 const LAST: Duration = Duration::from_secs(1);
 
 /// How often it is tried again to write a file that could not be written.
-const RETRY: Duration = Duration::from_secs(1);
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// A state file that cannot be used, and what to do about it.
 #[derive(Debug)]

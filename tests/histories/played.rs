@@ -42,6 +42,10 @@ const AGAIN: u64 = 200;
 /// Histories that one daemon serves; its log is kept.
 const PER_DAEMON: usize = 250;
 
+/// What the daemon says when it refuses somebody because it cannot find out in time
+/// who that is.
+const TOO_SLOW: &str = "could not be found out in time";
+
 /// The numbers of the histories that are played.
 fn seeds(count: u64) -> Vec<u64> {
     let set = number("BOARDLOCK_HISTORIES");
@@ -58,6 +62,8 @@ struct Tally {
     operations: u64,
     histories: u64,
     unknown: usize,
+    /// Histories in which somebody was refused because the machine was too slow.
+    refused: u64,
     ordered: usize,
     playing: Duration,
     judging: Duration,
@@ -101,6 +107,9 @@ impl Tally {
             self.judging.as_secs_f64(),
             self.ordered,
         );
+        if self.refused > 0 {
+            eprintln!("{} of them on a machine that was too slow", self.refused);
+        }
         for (call, count) in &self.calls {
             eprintln!("{count:>9} {call}");
         }
@@ -152,6 +161,10 @@ fn run(
             Ok(judged) => {
                 tally.unknown += judged.unknown;
                 tally.ordered += judged.ordered;
+            }
+            // A refusal that the README tells of.
+            Err(_) if log()[before..].iter().any(|line| line.contains(TOO_SLOW)) => {
+                tally.refused += 1;
             }
             Err(error) => fail(Some(&history), error),
         }

@@ -15,6 +15,7 @@ mod directories;
 mod execs;
 mod fault;
 mod faults;
+mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
@@ -69,6 +70,7 @@ fn main() -> std::process::ExitCode {
         directories::tests(),
         execs::tests(),
         faults::tests(),
+        full_disk::tests(),
         harness::tests(),
         holders::tests(),
         hostile::tests(),

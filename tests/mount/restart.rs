@@ -312,7 +312,7 @@ fn none_is_recorded_that_was_not_wanted() {
 }
 
 /// A file system of its own with little room.
-pub struct Small(std::path::PathBuf);
+pub struct Small(pub std::path::PathBuf);
 
 impl Small {
     pub fn new(dir: &Path) -> Small {
