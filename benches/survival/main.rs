@@ -233,15 +233,16 @@ impl Show {
             }
             let point = self.random.pick(&SERVING);
             self.faults.arm(point, 1 + self.random.below(40), "kill");
-            let mut last = point;
             self.until(|faults| faults.is_done(point));
             self.note(point.name());
+            let mut dead = vec![self.faults.by(point)];
             if let Some(next) = next {
                 self.until(|faults| faults.is_done(next));
                 self.note(next.name());
-                last = next;
+                // A file that has grown long is written anew by who serves as well.
+                dead.push(self.faults.by(next));
             }
-            deaths.died_last(self.faults.by(last));
+            deaths.all_died(&dead);
         }
         self.go_on(Duration::from_secs(2));
     }

@@ -64,9 +64,14 @@ impl Injector {
     }
 
     /// What it did.
-    pub fn stop(mut self) -> Done {
+    pub fn stop(mut self, lab: &Lab) -> Done {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
+        let done = self.thread.take().unwrap().join();
+        done.unwrap_or_else(|_| {
+            let mut log = lab.log();
+            log.retain(|line| !line.contains(" info "));
+            panic!("the log:\n{}", log.join("\n"))
+        })
     }
 }
 
@@ -155,7 +160,7 @@ impl Work {
             return;
         }
         self.did(&format!("killed at {}", point.name()));
-        let mut last = point;
+        let mut dead = vec![self.faults.by(point)];
         if let Some(next) = next {
             self.did(&format!("killed at {}", next.name()));
             let end = Instant::now() + PATIENCE;
@@ -163,8 +168,9 @@ impl Work {
                 assert!(Instant::now() < end, "it does not get to {next:?}");
                 std::thread::sleep(Duration::from_micros(300));
             }
-            last = next;
+            // A file that has grown long is written anew by who serves as well.
+            dead.push(self.faults.by(next));
         }
-        self.deaths.died_last(self.faults.by(last));
+        self.deaths.all_died(&dead);
     }
 }

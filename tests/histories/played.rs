@@ -223,7 +223,7 @@ fn claims_and_locks_outlive_whoever_serves() {
             |seed| served(seed, &mut pool),
             || lab.log(),
         );
-        for (what, count) in injector.stop() {
+        for (what, count) in injector.stop(&lab) {
             *done.entry(what).or_default() += count;
         }
     }

@@ -108,16 +108,16 @@ impl Deaths {
             since: Instant::now(),
             quick: QUICK,
         };
-        deaths.serves = deaths.after(daemon);
+        deaths.serves = deaths.after(&[]);
         deaths
     }
 
-    /// Waits for whoever serves after this one.
-    fn after(&self, dead: u32) -> u32 {
-        let mut serves = dead;
+    /// Waits for one who serves and is none of these.
+    fn after(&self, dead: &[u32]) -> u32 {
+        let mut serves = self.daemon;
         eventually("another serves", PATIENCE, || {
             serves = serving(self.daemon);
-            serves != dead && serves != self.daemon
+            serves != self.daemon && !dead.contains(&serves)
         });
         serves
     }
@@ -151,14 +151,14 @@ impl Deaths {
         ready
     }
 
-    /// Whoever served dies, of what is not in the faults.
+    /// Whoever serves dies, of what is not in the faults.
     pub fn died(&mut self) {
-        self.died_last(self.serves);
+        self.all_died(&[self.serves]);
     }
 
-    /// The same of the last one to die, after which nobody else does.
-    pub fn died_last(&mut self, last: u32) {
-        self.serves = self.after(last);
+    /// All of these die, and then nobody else does.
+    pub fn all_died(&mut self, dead: &[u32]) {
+        self.serves = self.after(dead);
         self.since = Instant::now();
     }
 }

@@ -184,7 +184,7 @@ fn whoever_serves_dies_at_any_point() {
             let line = client.line();
             assert_eq!(line, "done", "{point:?} {passage}: {}", client.stderr());
         }
-        deaths.died_last(faults.by(point));
+        deaths.all_died(&[faults.by(point)]);
     }
     client.say("go");
     client.expect("done");
@@ -211,7 +211,7 @@ fn whoever_is_to_go_on_dies_as_well() {
                 client.stderr()
             );
         }
-        deaths.died_last(faults.by(*next));
+        deaths.all_died(&[faults.by(point), faults.by(*next)]);
     }
 }
 
