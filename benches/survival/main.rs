@@ -49,7 +49,7 @@ use load::Random;
 /// Clients at a time.
 const CLIENTS: usize = 10;
 /// How long nobody may take to come to an end, or to do anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
     let args: Vec<String> = std::env::args()
@@ -268,22 +268,42 @@ impl Show {
         }
         ledger::set_phase(self.shared.path(), Phase::End);
         let end = Instant::now() + PATIENCE;
-        for client in &mut self.clients {
-            loop {
-                if let Some(status) = client.child.try_wait().unwrap() {
-                    assert!(status.success(), "a client ended: {status}");
-                    break;
-                }
-                let at = || Ledger::read(&client.ledger).map(|ledger| ledger.at());
-                assert!(Instant::now() < end, "stuck at the end: {:?}", at());
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        while !self.are_through() {
+            assert!(Instant::now() < end, "stuck: {}", self.stuck());
+            std::thread::sleep(Duration::from_millis(1));
         }
         let left: Vec<_> = std::fs::read_dir(self.lab.dir()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         let status = self.lab.stop(Signal::TERM);
         assert!(status.success(), "{status}");
         println!("\nall {CLIENTS} clients came to their ends, and all boards are free");
+    }
+
+    fn are_through(&mut self) -> bool {
+        let mut through = true;
+        for client in &mut self.clients {
+            match client.child.try_wait().unwrap() {
+                Some(status) => assert!(status.success(), "a client ended: {status}"),
+                None => through = false,
+            }
+        }
+        through
+    }
+
+    /// Who is at what, and what the daemon says of it.
+    fn stuck(&self) -> String {
+        let mut text = String::new();
+        for client in &self.clients {
+            let at = Ledger::read(&client.ledger).map(|ledger| ledger.at());
+            text.push_str(&format!("{}: {at:?}\n", client.child.id()));
+        }
+        for entry in std::fs::read_dir(self.lab.dir()).unwrap() {
+            let status = std::fs::read_to_string(entry.unwrap().path());
+            text.push_str(&format!("{status:?}\n"));
+        }
+        let log = self.lab.log();
+        text.push_str(&log[log.len().saturating_sub(100)..].join("\n"));
+        text
     }
 
     fn ledgers(&self) -> Vec<Ledger> {

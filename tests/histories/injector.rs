@@ -154,8 +154,10 @@ impl Work {
             std::thread::sleep(Duration::from_micros(300));
         }
         if self.faults.disarm(point) {
-            if let Some(next) = next {
-                self.faults.disarm(next);
+            // A file that has grown long is written anew by who serves as well.
+            if let Some(next) = next.filter(|next| !self.faults.disarm(*next)) {
+                self.did(&format!("killed at {}", next.name()));
+                self.deaths.all_died(&[self.faults.by(next)]);
             }
             return;
         }
@@ -168,7 +170,6 @@ impl Work {
                 assert!(Instant::now() < end, "it does not get to {next:?}");
                 std::thread::sleep(Duration::from_micros(300));
             }
-            // A file that has grown long is written anew by who serves as well.
             dead.push(self.faults.by(next));
         }
         self.deaths.all_died(&dead);

@@ -1,6 +1,7 @@
 //! The death of the daemon at each point between a request and its answer: nothing
 //! is lost, nothing is done twice.
 
+use std::process::Command;
 use std::time::Duration;
 
 use boardlock::fault::Point;
@@ -11,6 +12,7 @@ use crate::fault::{CAN, Deaths, Faults, RETURNING, SERVING};
 use crate::lab::Lab;
 use crate::process::{PATIENCE, Running, eventually};
 use crate::shown::held_by;
+use crate::site::Site;
 
 pub fn tests() -> Vec<Trial> {
     if !CAN {
@@ -20,6 +22,8 @@ pub fn tests() -> Vec<Trial> {
         whoever_serves_dies_at_any_point("python3");
         whoever_is_to_go_on_dies_as_well("python3");
         who_was_given_a_board_by_a_return_waits_no_more("flock");
+        a_clock_that_is_set_ends_what_follows_it_and_no_more("bash");
+        the_whole_daemon_dies_at_any_point("python3");
         an_open_that_walks_slowly_ends_well("python3");
         an_open_that_walks_through_a_death_ends_well("python3");
     ]
@@ -239,6 +243,105 @@ fn who_was_given_a_board_by_a_return_waits_no_more() {
     waiter.say("unlock");
     waiter.expect("gave");
     lab.sh("sh", "flock -n b true").ok();
+}
+
+fn a_clock_that_is_set_ends_what_follows_it_and_no_more() {
+    let faults = Faults::new();
+    let lab = Lab::faulty(&["--lease", "1h"], faults.dir());
+    let mut deaths = Deaths::of(lab.supervisor_pid());
+    let mut holder = lab.shell();
+    holder.ok("touch leased; date -d '+1 hour' +'%s 0' >detached");
+    let left = |board: &str| -> i64 { lab.status(board)["expires_in_seconds"].parse().unwrap() };
+    let before = left("leased");
+    let token = lab.status("leased")["token"].clone();
+    // Back and forth: a lease counts on a clock that nobody sets.
+    for ahead in [-86_400, 1800, 0, -7200, 3000] {
+        faults.clock(ahead);
+        assert_eq!(lab.boards(), ["detached", "leased"], "{ahead}");
+        assert!((before - left("leased")).abs() < 60, "{ahead}");
+        kill_process(
+            Pid::from_raw(deaths.serves().cast_signed()).unwrap(),
+            Signal::KILL,
+        )
+        .unwrap();
+        deaths.died();
+        deaths.pace(1);
+        assert!(
+            (before - left("leased")).abs() < 60,
+            "{ahead}, after a death"
+        );
+    }
+    faults.clock(4000);
+    assert_eq!(lab.boards(), ["leased"]);
+    assert_eq!(lab.status("leased")["state"], "held");
+    assert_eq!(lab.status("leased")["token"], token);
+    faults.clock(0);
+    assert_eq!(lab.boards(), ["leased"], "what has expired has expired");
+}
+
+/// Takes boards until the daemon is gone, and tells which it has, with their tokens.
+const TAKER: &str = "
+import os, sys
+locks, names = sys.argv[1], ['b%d' % n for n in range(40)]
+token = lambda name: int(os.getxattr(locks + '/' + name, 'user.boardlock.token'))
+print('ready', flush=True)
+last, has = 0, {}
+for line in sys.stdin:
+    if line == 'take\\n':
+        try:
+            for name in names + names[::-1]:
+                if name in has:
+                    del has[name]
+                    os.unlink(locks + '/' + name)
+                    continue
+                os.close(os.open(locks + '/' + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                has[name] = 0
+                has[name] = token(name)
+                assert has[name] > last, (has, last)
+                last = has[name]
+        except OSError as error:
+            print('gone', error, flush=True)
+        else:
+            print('all', flush=True)
+    else:
+        # What was told is there as it was; of one at most nobody was told.
+        there = {name: token(name) for name in os.listdir(locks)}
+        for name in has:
+            assert name in there and has[name] in (0, there[name]), (has, there)
+        assert len(there) <= len(has) + 1, (has, there)
+        for name in there:
+            os.unlink(locks + '/' + name)
+        has = {}
+        print('right', flush=True)
+";
+
+fn the_whole_daemon_dies_at_any_point() {
+    let faults = Faults::new();
+    let site = Site::new();
+    std::fs::create_dir(site.path("locks")).unwrap();
+    let serve = || site.serve_with(faults.dir(), "locks");
+    let mut daemon = serve();
+    let mut command = Command::new(crate::client::python());
+    command.args(["-c", TAKER]).arg(site.path("locks"));
+    command.current_dir("/");
+    let mut client = Running::start(command);
+    client.expect("ready");
+    for (point, passage) in shots(&SERVING, count() / 4) {
+        faults.arm(point, passage, "kill-both");
+        while !faults.is_done(point) {
+            client.say("take");
+            let line = client.line();
+            assert!(line.starts_with("gone") || line == "all", "{line}");
+        }
+        daemon.ended(PATIENCE).expect("it is dead");
+        eventually("nobody serves", PATIENCE, || {
+            !std::path::Path::new(&format!("/proc/{}", faults.by(point))).exists()
+        });
+        daemon = serve();
+        client.say("look");
+        let line = client.line();
+        assert_eq!(line, "right", "{point:?} {passage}: {}", client.stderr());
+    }
 }
 
 /// Takes or opens a board when it is told to.

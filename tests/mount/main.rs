@@ -46,6 +46,7 @@ mod smoke;
 mod survival;
 mod tbot;
 mod times;
+mod unmounted;
 mod users;
 mod waiting;
 mod written;
@@ -97,6 +98,7 @@ fn main() -> std::process::ExitCode {
         survival::tests(),
         tbot::tests(),
         times::tests(),
+        unmounted::tests(),
         users::tests(),
         written::tests(),
     ];
