@@ -21,6 +21,8 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use parking_lot::{Condvar, Mutex};
 
+use crate::fault::{self, Point};
+
 /// A moment: what is read from /proc when nothing is in the way takes a fraction
 /// of it.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -231,6 +233,7 @@ pub fn start(give_up: impl Fn(u64) + Send + Sync + 'static) -> io::Result<()> {
 /// Before a thread reads a request: waits until it is its turn. The request that
 /// it read before is done. False when nothing is to be served any more.
 pub fn begin() -> bool {
+    fault::point(Point::Replied);
     TURNS.get().is_none_or(Turns::begin)
 }
 

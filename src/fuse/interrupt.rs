@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::{raw, resume};
+use crate::fault::{self, Point};
 use crate::turn;
 
 const FUSE_INIT: u32 = 26;
@@ -113,6 +114,7 @@ impl Filter {
         let (opcode, unique) = (u32_at(message, OPCODE), u64_at(message, UNIQUE));
         if let Some(unique) = unique.filter(|_| opcode != Some(FUSE_INTERRUPT)) {
             turn::at(unique);
+            fault::point(Point::Read);
         }
         match opcode {
             Some(FUSE_INTERRUPT) => {

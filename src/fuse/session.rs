@@ -9,6 +9,7 @@ use fuser::{Config, SessionACL};
 use super::adapter::Adapter;
 use super::interrupt::{self, NotSeen, Registration};
 use super::{raw, resume, timeout};
+use crate::fault::{self, Point};
 use crate::lock::ids::WaitId;
 use crate::lock::queue::Patience;
 use crate::service::Service;
@@ -73,6 +74,7 @@ impl Session {
         // On a new connection there is nothing: it only tells whether it could.
         let can_resend = raw::resend();
         if resumes {
+            fault::point(Point::Resumed);
             can_resend?;
         } else if let Err(error) = can_resend {
             log::info!(

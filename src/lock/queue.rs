@@ -250,8 +250,35 @@ impl Table {
         self.effect(Effect::Answer { wait, outcome });
     }
 
+    /// What comes free goes to nobody while it could not be recorded who has it: who
+    /// waits goes on waiting.
+    pub fn hold_back(&mut self, held_back: bool, now: &Now) {
+        let held_back_before = std::mem::replace(&mut self.held_back, held_back);
+        if !held_back_before || held_back {
+            return;
+        }
+        let mut waiters: Vec<(u64, Ino)> = self
+            .waiters
+            .values()
+            .map(|waiter| (waiter.arrival, waiter.ino))
+            .collect();
+        waiters.sort_unstable();
+        for (_, ino) in waiters {
+            self.settle_board(ino, now);
+        }
+    }
+
+    /// Whether somebody waits and is held back.
+    pub fn holds_back(&self) -> bool {
+        self.held_back && self.waiters.len() > 0
+    }
+
     /// A board has changed: whoever can go on now does.
     pub(super) fn settle_board(&mut self, ino: Ino, now: &Now) {
+        if self.held_back {
+            self.decide_opens(ino, now);
+            return;
+        }
         while let Some((wait, outcome)) = self.next_in(ino, now) {
             let Some(waiter) = self.take_waiter(wait) else {
                 return;

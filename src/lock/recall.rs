@@ -105,6 +105,16 @@ impl Table {
         }
     }
 
+    /// Whether this lock is asked for by one who was sent back: it is no new one.
+    pub fn comes_back(&self, call: &LockCall, kind: LockKind) -> bool {
+        let mut kept = self.kept.values();
+        kept.any(|kept| kept.call.is_again(call) && kept.kind == kind)
+            || self
+                .waiters
+                .values()
+                .any(|waiter| waiter.was_sent_back_with(call, kind))
+    }
+
     /// Whether a lock is asked for by one who was sent back: he waits on where
     /// he stood.
     pub(super) fn come_back(

@@ -55,6 +55,8 @@ pub struct Table {
     /// The opens that wait, and until when.
     pub(super) openings: HashMap<WaitId, Opening>,
     pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
+    /// Whether what comes free goes to nobody for now.
+    pub(super) held_back: bool,
     effects: Vec<Effect>,
     /// Where a caller was defeated for the first time, not asked for yet.
     defeat: Option<Ino>,
@@ -93,6 +95,7 @@ impl Table {
             kept: HashMap::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),
+            held_back: false,
             effects: Vec::new(),
             defeat: None,
             last_ino: Ino::ROOT.0,

@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
@@ -108,6 +109,10 @@ impl Service {
             ..
         } = &mut *state;
         let now = clock::now();
+        // Nor is anybody given what would be forgotten.
+        let ready = |store: &mut Store| store.is_ready(|| table.saved(&now)).is_ok();
+        let recordable = store.as_mut().is_none_or(ready);
+        table.hold_back(!recordable, &now);
         table.expire(&now);
         let mut desk = Desk {
             table,
@@ -185,6 +190,7 @@ impl Service {
 
     /// A watched process has ended.
     pub fn died(&self, process: ProcessId) {
+        fault::point(Point::Ended);
         self.act(|desk| desk.table.died(process, &desk.now));
         self.watch.remove(process);
     }

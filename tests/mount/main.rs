@@ -13,6 +13,9 @@ mod client;
 mod death;
 mod directories;
 mod execs;
+mod fault;
+mod faults;
+mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
@@ -46,6 +49,7 @@ mod smoke;
 mod survival;
 mod tbot;
 mod times;
+mod unmounted;
 mod upgrade;
 mod users;
 mod waiting;
@@ -70,6 +74,8 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         execs::tests(),
+        faults::tests(),
+        full_disk::tests(),
         harness::tests(),
         holders::tests(),
         hostile::tests(),
@@ -98,6 +104,7 @@ fn main() -> std::process::ExitCode {
         upgrade::tests(),
         tbot::tests(),
         times::tests(),
+        unmounted::tests(),
         users::tests(),
         written::tests(),
     ];

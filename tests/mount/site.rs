@@ -33,6 +33,20 @@ impl Site {
 
     /// Starts a daemon on a directory in it.
     pub fn start(&self, dir: &str, args: &[&str]) -> Running {
+        self.start_with(None, dir, args)
+    }
+
+    /// The same with faults on purpose, waiting until it is ready.
+    #[track_caller]
+    pub fn serve_with(&self, faults: &Path, dir: &str) -> Running {
+        let running = self.start_with(Some(faults), dir, &[]);
+        eventually("it is ready", PATIENCE, || {
+            running.stderr().contains("ready:")
+        });
+        running
+    }
+
+    fn start_with(&self, faults: Option<&Path>, dir: &str, args: &[&str]) -> Running {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig=TERM", BOARDLOCK, "mount"]);
         command.args(args);
@@ -43,6 +57,9 @@ impl Site {
         }
         command.arg(self.path(dir));
         command.env("NO_COLOR", "1").env_remove("BOARDLOCK_LOG");
+        if let Some(faults) = faults {
+            command.env(crate::fault::VARIABLE, faults);
+        }
         Running::start(command)
     }
 
