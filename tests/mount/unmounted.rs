@@ -35,7 +35,7 @@ fn a_lazy_unmount_gives_nothing_out_and_loses_nothing() {
         command.args(["-c", SHELL]).current_dir("/").env("L", &dir);
         Running::start(command)
     };
-    // The bare directory is closed to all but root.
+    // The bare directory is shut.
     let other = |script: &str| -> Output {
         let mut command = as_user(NOBODY);
         command.args(["sh", "-c", script]).current_dir("/");
@@ -55,7 +55,7 @@ fn a_lazy_unmount_gives_nothing_out_and_loses_nothing() {
     for board in ["a", "b", "c"] {
         other(&format!("touch $L/{board}")).fails(1);
         other(&format!("set -C; : >$L/{board}")).fails(2);
-        other(&format!("flock -n $L/{board} true")).fails(66);
+        other(&format!("flock -n $L/{board} true")).fails(73);
     }
     // Who has files open goes on with them, and with nobody else.
     site.refused("locks", &[], 1, &["another process has it locked"]);
