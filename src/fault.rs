@@ -86,7 +86,6 @@ pub fn clock_ahead() -> i64 {
 
 #[cfg(debug_assertions)]
 mod on_purpose {
-    use std::io::Write;
     use std::path::PathBuf;
     use std::sync::OnceLock;
     use std::time::Duration;
@@ -126,23 +125,19 @@ mod on_purpose {
         // Passages are counted one at a time.
         static COUNTING: Mutex<()> = Mutex::new(());
         let _counting = COUNTING.lock();
-        let text = std::fs::read_to_string(armed).ok()?;
+        let mine = armed.with_extension(getpid().to_string());
+        std::fs::rename(armed, &mine).ok()?;
+        let text = std::fs::read_to_string(&mine).ok()?;
         let (left, action) = text.trim().split_once(' ')?;
         let left: u64 = left.parse().ok()?;
         if left > 1 {
-            let _ = overwrite(armed, &format!("{} {action}", left - 1));
+            std::fs::write(&mine, format!("{} {action}", left - 1)).ok()?;
+            let _ = std::fs::rename(&mine, armed);
             return None;
         }
-        overwrite(armed, &getpid().to_string()).ok()?;
-        std::fs::rename(armed, armed.with_extension("done")).ok()?;
+        std::fs::write(&mine, getpid().to_string()).ok()?;
+        std::fs::rename(&mine, armed.with_extension("done")).ok()?;
         Some(action.to_owned())
-    }
-
-    /// Does not bring back what was taken away meanwhile.
-    fn overwrite(file: &PathBuf, text: &str) -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).truncate(true).open(file)?;
-        file.write_all(text.as_bytes())
     }
 
     pub(super) fn clock_ahead() -> i64 {

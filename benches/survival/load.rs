@@ -15,6 +15,8 @@ use super::sys::{self, Family, Want};
 
 /// Boards that all clients want.
 const BOARDS: u64 = 5;
+/// More that are taken by link(2) alone.
+const LINKED: u64 = 2;
 
 /// Numbers that look random (splitmix64).
 pub struct Random(u64);
@@ -225,7 +227,7 @@ impl Load {
             0..14 => self.claims(board),
             14..22 => self.touches(board),
             22..28 => self.makes_a_directory(board),
-            28..34 => self.links(board),
+            28..34 => self.links(),
             34..70 => self.locks(board),
             70..80 => self.redirects(board),
             80..90 => self.looks(board),
@@ -291,8 +293,10 @@ impl Load {
         });
     }
 
-    /// As link-style lockers do it.
-    fn links(&mut self, board: u64) {
+    /// As link-style lockers do it, on boards of their own: who has opened a file with
+    /// two names has the lock of that file, whichever name is removed.
+    fn links(&mut self) {
+        let board = BOARDS + self.random.below(LINKED);
         let path = self.path(board);
         let own = self.locks.join(format!("tmp{}", self.pid));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;

@@ -2,7 +2,7 @@
 //! and how often it can die without giving up.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use boardlock::fault::Point;
@@ -54,8 +54,13 @@ impl Faults {
         self.dir.path()
     }
 
+    fn done(&self, point: Point) -> PathBuf {
+        self.dir.path().join(point.name()).with_extension("done")
+    }
+
     /// Has the daemon do something at a point, the so manieth time it gets there.
     pub fn arm(&self, point: Point, passage: u64, action: &str) {
+        let _ = fs::remove_file(self.done(point));
         let new = self.dir.path().join(".new");
         fs::write(&new, format!("{passage} {action}")).unwrap();
         fs::rename(new, self.dir.path().join(point.name())).unwrap();
@@ -63,18 +68,29 @@ impl Faults {
 
     /// It is not to do it any more; whether it has not done it.
     pub fn disarm(&self, point: Point) -> bool {
-        fs::remove_file(self.dir.path().join(point.name())).is_ok()
+        let end = Instant::now() + PATIENCE;
+        // It may be looking at it.
+        while fs::remove_file(self.dir.path().join(point.name())).is_err() {
+            if self.is_done(point) {
+                return false;
+            }
+            assert!(Instant::now() < end, "{point:?} is neither due nor done");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     /// Whether it has done it, or is about to.
     pub fn is_done(&self, point: Point) -> bool {
-        !self.dir.path().join(point.name()).exists()
+        self.done(point).exists()
     }
 
     /// Who has done it.
     pub fn by(&self, point: Point) -> u32 {
-        let done = self.dir.path().join(point.name()).with_extension("done");
-        fs::read_to_string(done).unwrap().parse().unwrap()
+        fs::read_to_string(self.done(point))
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// The wall clock is so many seconds ahead from now on.
