@@ -325,7 +325,10 @@ fn restore(service: &Service, store: Store, found: Option<store::Found>, resumes
         log::info!("what is held is recorded in {file}");
     }
     if restored.lost > 0 {
-        log::error!("{file}: {} names in it made no sense", restored.lost);
+        log::error!(
+            "{file}: {} parts of it contradict others and were left out",
+            restored.lost
+        );
     }
 }
 
