@@ -41,6 +41,11 @@ fn state() {
 }
 
 #[test]
+fn restore() {
+    replay("restore", fuzzed::restore::check);
+}
+
+#[test]
 fn options() {
     replay("options", fuzzed::options::check);
 }

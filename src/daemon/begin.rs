@@ -91,7 +91,10 @@ pub(super) fn restore(service: &Service, store: Store, found: Option<store::Foun
         log::info!("what is held is recorded in {file}");
     }
     if restored.lost > 0 {
-        log::error!("{file}: {} names in it made no sense", restored.lost);
+        log::error!(
+            "{file}: {} parts of it contradict others and were left out",
+            restored.lost
+        );
     }
 }
 

@@ -168,6 +168,16 @@ impl FileLock {
         self.ranges.len()
     }
 
+    /// Whether its ranges are as they are said to be.
+    pub(super) fn is_sound(&self) -> bool {
+        let ranges = &self.ranges;
+        let apart = ranges
+            .iter()
+            .zip(ranges.iter().skip(1))
+            .all(|((one, _), (next, _))| one.end < next.start);
+        !ranges.is_empty() && apart && ranges.iter().all(|(range, _)| range.start <= range.end)
+    }
+
     /// Whether it has none, which it never has.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

@@ -10,7 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// A process id as the daemon's pid namespace numbers it. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32")]
 pub struct Pid(NonZeroU32);
+
+impl TryFrom<u32> for Pid {
+    type Error = &'static str;
+
+    fn try_from(number: u32) -> Result<Pid, &'static str> {
+        Pid::new(number).ok_or("no pid")
+    }
+}
 
 impl Pid {
     /// The pid with this number; none for 0 and for what no kernel hands out

@@ -11,7 +11,7 @@
 //! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
 //! | Metadata: content | `content.rs`, `record.rs` |
 //! | Metadata: times, mode, extended attributes | `attributes.rs` |
-//! | What outlives the daemon | `saved.rs`, `tracked.rs` |
+//! | What outlives the daemon | `saved.rs`, `sound.rs`, `tracked.rs` |
 //! | Directories and links | `node.rs`, `acquire.rs` |
 
 pub mod acquire;
@@ -36,6 +36,7 @@ pub mod refusal;
 pub mod release;
 pub mod rename;
 pub mod saved;
+mod sound;
 pub mod table;
 pub mod time;
 mod tracked;

@@ -101,9 +101,24 @@ impl Table {
         mode: OpenMode,
         wait: Option<WaitId>,
     ) -> Result<Opened, Refusal> {
-        if mode.again && !self.nodes.contains_key(&ino) {
-            self.revive(ino);
+        if !mode.again || self.nodes.contains_key(&ino) {
+            return self.open_found(now, caller, ino, mode, wait);
         }
+        self.revive(ino);
+        let opened = self.open_found(now, caller, ino, mode, wait);
+        // It was refused, or what has the name by now was opened.
+        self.forget_if_unused(ino);
+        opened
+    }
+
+    fn open_found(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        ino: Ino,
+        mode: OpenMode,
+        wait: Option<WaitId>,
+    ) -> Result<Opened, Refusal> {
         if mode.again
             && mode.wants_board()
             && let Some(handle) = self.claim_again(now, caller, ino, mode)?

@@ -37,26 +37,26 @@ pub struct Counters {
 /// An inode that has a name, or the lock directory itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedInode {
-    body: SavedBody,
+    pub(super) body: SavedBody,
     /// Directory, name, place in that directory.
-    names: Vec<(Ino, Vec<u8>, u64)>,
-    charged: Uid,
-    last: (User, Timestamp),
-    claim: Option<SavedClaim>,
+    pub(super) names: Vec<(Ino, Vec<u8>, u64)>,
+    pub(super) charged: Uid,
+    pub(super) last: (User, Timestamp),
+    pub(super) claim: Option<SavedClaim>,
     /// The locked files, where file locks alone hold it.
-    locked: Vec<BoardFile>,
+    pub(super) locked: Vec<BoardFile>,
     /// What it was called when it was free last.
-    former: Vec<(Ino, Vec<u8>)>,
-    locks: Vec<FileLock>,
+    pub(super) former: Vec<(Ino, Vec<u8>)>,
+    pub(super) locks: Vec<FileLock>,
 }
 
 /// An open file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedOpen(Open);
+pub struct SavedOpen(pub(super) Open);
 
 /// A lock that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedWaiter(Waiter);
+pub struct SavedWaiter(pub(super) Waiter);
 
 /// What is saved by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,20 +81,20 @@ pub enum Value {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum SavedBody {
+pub(super) enum SavedBody {
     File(Vec<u8>),
     Directory,
     Link(Vec<u8>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct SavedClaim {
-    id: u64,
-    holder: SavedHolder,
+pub(super) struct SavedClaim {
+    pub(super) id: u64,
+    pub(super) holder: SavedHolder,
     user: User,
     command: String,
     via: String,
-    token: Token,
+    pub(super) token: Token,
     since: (Timestamp, BootTime),
     expiry: Option<SavedExpiry>,
     mtime: Option<Timestamp>,
@@ -106,7 +106,7 @@ struct SavedClaim {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum SavedHolder {
+pub(super) enum SavedHolder {
     Process(Vec<ProcessId>),
     Detached,
     Gone,
@@ -160,7 +160,7 @@ pub struct Restored {
     pub held: usize,
     /// Boards that nobody is left to hold.
     pub freed: usize,
-    /// Names that made no sense.
+    /// What contradicted the rest, and was left out.
     pub lost: usize,
 }
 
@@ -304,8 +304,12 @@ impl Table {
         how: Return,
         openers: impl Fn(&[BoardFile]) -> Vec<ProcessId>,
     ) -> Restored {
+        let (saved, lost) = saved.sound(how);
+        let mut restored = Restored {
+            lost,
+            ..Restored::default()
+        };
         self.advance(saved.counters);
-        let mut restored = Restored::default();
         let mut names = Vec::new();
         let (mut ended, mut orders) = (Vec::new(), Vec::new());
         let (mut opens, mut waiters) = (Vec::new(), Vec::new());
@@ -381,7 +385,7 @@ impl Table {
             }
         }
         let all: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
-        for ino in all {
+        for ino in all.iter().copied() {
             let lineage = self.claim(ino).map(|claim| claim.holder.lineage().to_vec());
             if let Some(lineage) = lineage {
                 self.hang_on(ino, &lineage);
@@ -394,6 +398,11 @@ impl Table {
         for ino in ended {
             restored.freed += 1;
             self.lose(ino, &End::Died, now);
+        }
+        // Nobody waits for what is free, and no directory that is over stays.
+        for ino in all {
+            self.settle_board(ino, now);
+            self.sweep(ino, now);
         }
         restored
     }

@@ -9,11 +9,23 @@ pub const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A moment of the wall clock (CLOCK_REALTIME), since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(i64, u32)")]
 pub struct Timestamp {
     /// Seconds since 1970, negative before.
     pub secs: i64,
     /// Nanoseconds within that second.
     pub nanos: u32,
+}
+
+impl TryFrom<(i64, u32)> for Timestamp {
+    type Error = &'static str;
+
+    fn try_from((secs, nanos): (i64, u32)) -> Result<Timestamp, &'static str> {
+        match nanos {
+            0..1_000_000_000 => Ok(Timestamp { secs, nanos }),
+            _ => Err("more nanoseconds than a second has"),
+        }
+    }
 }
 
 impl Timestamp {

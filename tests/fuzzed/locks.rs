@@ -11,7 +11,7 @@ use boardlock::lock::file_lock::{Class, Key, LockCall, LockKind, Range};
 use boardlock::lock::ids::{
     Gid, Handle, Ino, LockOwner, Pid, ProcessId, StartTime, Uid, User, WaitId,
 };
-use boardlock::lock::locking::Tried;
+use boardlock::lock::locking::{BoardFile, Tried};
 use boardlock::lock::open::{OpenMode, Opened};
 use boardlock::lock::options::{OpenRule, Options};
 use boardlock::lock::rename::RenameKind;
@@ -55,7 +55,7 @@ const MODES: [OpenMode; 4] = [
 
 /// Two scripts of one user, a program that the first runs, another user's
 /// script, and root's.
-const CAST: [(u32, u32, &[u32]); 5] = [
+pub const CAST: [(u32, u32, &[u32]); 5] = [
     (1000, 100, &[90]),
     (1000, 120, &[100, 90]),
     (1000, 200, &[91]),
@@ -63,14 +63,14 @@ const CAST: [(u32, u32, &[u32]); 5] = [
     (0, 400, &[1]),
 ];
 
-fn process(pid: u32) -> ProcessId {
+pub fn process(pid: u32) -> ProcessId {
     ProcessId {
         pid: Pid::new(pid).unwrap(),
         start: StartTime(u64::from(pid) * 10),
     }
 }
 
-fn caller(who: usize) -> Caller {
+pub fn caller(who: usize) -> Caller {
     let (uid, pid, above) = CAST[who];
     let user = User {
         uid: Uid(uid),
@@ -128,8 +128,14 @@ fn bytes_of(call: &LockCall) -> std::ops::RangeInclusive<u64> {
     }
 }
 
+/// Who opened these, as the daemon finds them.
+pub fn openers(files: &[BoardFile]) -> Vec<ProcessId> {
+    let openers: BTreeSet<ProcessId> = files.iter().filter_map(|file| file.opener).collect();
+    openers.into_iter().collect()
+}
+
 /// Who waits is to come again.
-fn but_waiters(mut saved: Saved) -> Saved {
+pub fn but_waiters(mut saved: Saved) -> Saved {
     saved
         .values
         .retain(|key, _| !matches!(key, saved::Key::Wait(_)));
@@ -534,9 +540,7 @@ impl Play {
         let boards = self.table.boards();
         for how in [Return::Connected, Return::SameBoot, Return::OtherBoot] {
             let mut back = Table::new(*self.table.options(), now);
-            let restored = back.restore(now, saved.clone(), how, |files| {
-                files.iter().filter_map(|file| file.opener).collect()
-            });
+            let restored = back.restore(now, saved.clone(), how, openers);
             assert_eq!(restored.lost, 0);
             if how != Return::OtherBoot {
                 assert_eq!((restored.freed, back.boards()), (0, boards));

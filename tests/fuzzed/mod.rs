@@ -10,6 +10,8 @@ mod bytes;
 pub mod locks;
 pub mod metadata;
 pub mod options;
+pub mod restore;
 pub mod state;
 pub mod strings;
 pub mod table;
+mod written;

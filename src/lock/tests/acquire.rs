@@ -356,3 +356,25 @@ fn an_open_that_has_walked_again_is_answered_as_while_the_board_was_held() {
         assert_eq!(lab.table.residue(), 0);
     }
 }
+
+#[test]
+fn what_was_not_opened_in_the_end_is_not_kept() {
+    let again = |mode| OpenMode {
+        again: true,
+        ..mode
+    };
+    let mut lab = held();
+    let ino = lab.ino("b");
+    lab.rm(&alice(), "b").unwrap();
+    let handle = lab.create(&alice(), "b", WRITE).unwrap();
+    assert_ne!(lab.ino("b"), ino);
+    let refused = lab.open_ino(&bob(), ino, again(NONBLOCK));
+    assert_eq!(refused, Err(Refusal::BusyNow));
+    // What has the name by now is opened.
+    let other = lab.open_ino(&bob(), ino, again(READ)).unwrap();
+    assert_eq!(lab.table.opened(other), Some(lab.ino("b")));
+    lab.rm(&alice(), "b").unwrap();
+    lab.close(handle);
+    lab.close(other);
+    assert_eq!(lab.table.residue(), 0);
+}

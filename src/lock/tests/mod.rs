@@ -21,6 +21,7 @@ mod names;
 mod never;
 mod release;
 mod rename;
+mod sound;
 mod status;
 mod times;
 mod writing;
