@@ -2,7 +2,9 @@
 //! checked for linearizability against a model of the contract.
 //!
 //! `BOARDLOCK_HISTORIES` sets how many are played, `BOARDLOCK_SEED` plays the
-//! one of that number again and again (who is faster differs each time).
+//! one of that number again and again (who is faster differs each time). In one test
+//! whoever serves is killed meanwhile, at random and at named points of its work
+//! (`src/fault.rs`), and stopped, and its clock is set.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // What is shared with the tests in tests/mount is not all used here.
