@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::fault;
 use crate::lock::time::{BootTime, Now, Timestamp};
 
 /// Reads both clocks.
@@ -11,8 +12,10 @@ pub fn now() -> Now {
     let boot = clock_gettime(ClockId::Boottime);
     let secs = u64::try_from(boot.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(boot.tv_nsec).unwrap_or_default();
+    let mut wall = from_system(SystemTime::now());
+    wall.secs = wall.secs.saturating_add(fault::clock_ahead());
     Now {
-        wall: from_system(SystemTime::now()),
+        wall,
         boot: BootTime(Duration::new(secs, nanos)),
     }
 }

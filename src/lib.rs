@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod clock;
 pub mod daemon;
+pub mod fault;
 pub mod fuse;
 pub mod journal;
 pub mod lock;

@@ -4,7 +4,7 @@
 //!
 //! The only unsafe code of the project.
 
-use boardlock::fuse::interrupt;
+use boardlock::fuse::{interrupt, resume};
 use boardlock::turn;
 use libc::{c_int, c_void, size_t, ssize_t};
 use nix::errno::Errno;
@@ -13,6 +13,12 @@ unsafe extern "C" {
     /// The C library's own.
     fn __real_read(fd: c_int, buffer: *mut c_void, size: size_t) -> ssize_t;
 }
+
+/// The kernel fails a request with EIO that it cannot copy to us, and that is so when
+/// we are killed while a page is missing: where nobody is told, as for a close, a lock
+/// would stay for ever. So the pages of any request of ours are there before.
+const PRESENT: usize = 3 * PAGE;
+const PAGE: usize = 4096;
 
 /// No descriptor: reading it fails with EBADF.
 const NONE: c_int = -1;
@@ -28,7 +34,7 @@ unsafe extern "C" fn __wrap_read(fd: c_int, buffer: *mut c_void, size: size_t) -
     loop {
         let is_device = interrupt::is_device(fd);
         if is_device
-            && let Some(message) = interrupt::replayed(fd)
+            && let Some(message) = resume::replayed(fd)
             && message.len() <= size
         {
             // SAFETY: the caller's promise is that `size` bytes can be written, and
@@ -44,6 +50,12 @@ unsafe extern "C" fn __wrap_read(fd: c_int, buffer: *mut c_void, size: size_t) -
         } else {
             fd
         };
+        if is_device {
+            for at in (0..size.min(PRESENT)).step_by(PAGE) {
+                // SAFETY: the caller's promise is that `size` bytes can be written.
+                unsafe { buffer.cast::<u8>().add(at).write_volatile(0) };
+            }
+        }
         // SAFETY: the caller's promise is the one that is asked for.
         let count = unsafe { __real_read(from, buffer, size) };
         if !is_device {

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use crate::fault::{self, Point};
 use order::{GiveUp, Seat, Turns};
 
 /// A process has one mount.
@@ -90,6 +91,7 @@ pub fn start(give_up: impl Fn(u64) + Send + Sync + 'static) -> io::Result<()> {
 /// Before a thread reads a request: waits until it is its turn. The request that
 /// it read before is done. False when nothing is to be served any more.
 pub fn begin() -> bool {
+    fault::point(Point::Replied);
     TURNS
         .get()
         .is_none_or(|turns| SEAT.with(|seat| turns.begin(seat)))

@@ -15,6 +15,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::fault;
 use crate::lock::ids::ProcessId;
 use crate::lock::time::{BootTime, Timestamp};
 
@@ -161,7 +162,10 @@ impl Watch {
         *set = (boot, wall);
         let boot = boot.map(|moment| TimeSpec::from_duration(moment.0));
         arm(&self.boot, boot, TimerSetTimeFlags::TFD_TIMER_ABSTIME);
-        let wall = wall.map(|moment| TimeSpec::new(moment.secs, i64::from(moment.nanos)));
+        let ahead = fault::clock_ahead();
+        let wall = wall.map(|moment| {
+            TimeSpec::new(moment.secs.saturating_sub(ahead), i64::from(moment.nanos))
+        });
         let follow =
             TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         arm(&self.wall, wall, follow);

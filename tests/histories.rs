@@ -12,8 +12,12 @@
 mod action;
 #[path = "histories/client.rs"]
 mod client;
+#[path = "mount/fault.rs"]
+mod fault;
 #[path = "histories/history.rs"]
 mod history;
+#[path = "histories/injector.rs"]
+mod injector;
 #[path = "histories/judge.rs"]
 mod judge;
 #[path = "mount/lab.rs"]

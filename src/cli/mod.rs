@@ -4,6 +4,7 @@
 pub mod duration;
 pub mod mount;
 pub mod options;
+pub mod upgrade;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,15 @@ pub enum Command {
     /// All users are served when root mounts, or where /etc/fuse.conf has
     /// user_allow_other. DIR is created if it is missing, not writable, so that
     /// nothing can be locked in it while nobody serves it.
-    Mount(mount::MountArgs),
+    Mount(Box<mount::MountArgs>),
+
+    /// Have this boardlock go on in place of the one that serves a directory
+    ///
+    /// Nothing is lost by it: boards, open files, locks and those who wait go on, and
+    /// who asks something meanwhile waits for the moment that it takes. It keeps the
+    /// options that the directory was mounted with. If it does not come to serve, the
+    /// one before goes on. For root and the user who mounted; needs Linux 6.9.
+    Upgrade(upgrade::UpgradeArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -47,6 +56,7 @@ pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     match command {
         Command::Mount(args) => mount::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
     }
 }
 

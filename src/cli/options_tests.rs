@@ -7,7 +7,9 @@ use crate::cli::{Cli, Command};
 
 fn parsed(line: &[&str]) -> Result<MountPlan, OptionError> {
     let words = ["boardlock", "mount"].iter().chain(line).chain(&["/locks"]);
-    let Command::Mount(args) = Cli::try_parse_from(words).unwrap().command;
+    let Command::Mount(args) = Cli::try_parse_from(words).unwrap().command else {
+        panic!("{line:?}");
+    };
     plan(&args)
 }
 

@@ -23,7 +23,7 @@ use super::answer::{attr, empty, entry, handle, ino, mode, refused, sender, xatt
 use super::{attributes, locks, resent, xattr};
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Change, Kind};
-use crate::lock::ids::{self, Pid};
+use crate::lock::ids::{self, Pid, WaitId};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
@@ -495,6 +495,16 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        if number == INodeNo::ROOT && name == xattr::UPGRADE {
+            let request_id = WaitId::of_request(request.unique().0);
+            match self.0.upgrade(sender(request), request_id) {
+                Ok(true) => empty(reply, "upgrade", Ok(())),
+                // Whoever goes on gets the same request, and answers it.
+                Ok(false) => std::mem::forget(reply),
+                Err(failure) => empty(reply, "upgrade", Err(failure)),
+            }
+            return;
+        }
         let value = Some(value);
         let set = xattr::set(&self.0, sender(request), ino(number), name, value, flags);
         empty(reply, "set an extended attribute", set);

@@ -8,6 +8,7 @@ use fuser::{
 };
 
 use super::{attributes, errno};
+use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, Pid};
 use crate::lock::open::OpenMode;
@@ -53,6 +54,7 @@ pub(super) fn refused(what: &str, failure: impl Into<Failure>) -> Errno {
 }
 
 pub(super) fn entry(reply: ReplyEntry, what: &str, made: Result<Attributes, Failure>) {
+    fault::point(Point::Replying);
     match made {
         Ok(made) => reply.entry(&NO_LIFETIME, &attributes::to_fuse(&made), GENERATION),
         Err(failure) => reply.error(refused(what, failure)),
@@ -60,6 +62,7 @@ pub(super) fn entry(reply: ReplyEntry, what: &str, made: Result<Attributes, Fail
 }
 
 pub(super) fn attr(reply: ReplyAttr, what: &str, found: Result<Attributes, Failure>) {
+    fault::point(Point::Replying);
     match found {
         Ok(found) => reply.attr(&NO_LIFETIME, &attributes::to_fuse(&found)),
         Err(failure) => reply.error(refused(what, failure)),
@@ -67,6 +70,7 @@ pub(super) fn attr(reply: ReplyAttr, what: &str, found: Result<Attributes, Failu
 }
 
 pub(super) fn empty(reply: ReplyEmpty, what: &str, done: Result<(), Failure>) {
+    fault::point(Point::Replying);
     match done {
         Ok(()) => reply.ok(),
         Err(failure) => reply.error(refused(what, failure)),

@@ -52,6 +52,8 @@ pub fn of(refusal: Refusal) -> Errno {
         Refusal::NotDirectory => Errno::ENOTDIR,
         Refusal::NoAttribute => Errno::NO_XATTR,
         Refusal::UnknownAttribute => Errno::EOPNOTSUPP,
+        // execve(2): what was to be run cannot be.
+        Refusal::NotUpgraded => Errno::ENOEXEC,
     }
 }
 
@@ -116,6 +118,7 @@ mod tests {
             (Refusal::WrongKind, Errno::EPERM),
             (Refusal::NotPermitted, Errno::EPERM),
             (Refusal::RenameFlags, Errno::EINVAL),
+            (Refusal::NotUpgraded, Errno::ENOEXEC),
         ] {
             assert_eq!(of(refusal).code(), errno.code(), "{refusal:?}");
         }

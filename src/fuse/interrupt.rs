@@ -16,13 +16,15 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::{raw, resume};
+use crate::fault::{self, Point};
 use crate::turn;
 
 const FUSE_INIT: u32 = 26;
@@ -55,15 +57,6 @@ impl<F: Fn(u64) + Send + Sync> Listener for F {
     }
 }
 
-/// The message that begins a connection (FUSE_INIT).
-enum Init {
-    None,
-    /// The kernel's, as it was read.
-    Read(Vec<u8>),
-    /// One that was read by another daemon, which fuser is to read first.
-    Replayed(Vec<u8>),
-}
-
 /// The filter of one descriptor.
 struct Filter {
     /// Of which descriptor; negative for none.
@@ -71,10 +64,6 @@ struct Filter {
     /// Whether its handshake was seen.
     handshake: AtomicBool,
     listener: RwLock<Option<Arc<dyn Listener>>>,
-    /// The handshake's message: what was read, or what is to be read first.
-    init: Mutex<Init>,
-    /// The device, to answer in fuser's place.
-    answers: RwLock<Option<OwnedFd>>,
 }
 
 /// A process has one mount.
@@ -92,8 +81,6 @@ impl Filter {
             device: AtomicI32::new(-1),
             handshake: AtomicBool::new(false),
             listener: RwLock::new(None),
-            init: Mutex::new(Init::None),
-            answers: RwLock::new(None),
         }
     }
 
@@ -114,7 +101,6 @@ impl Filter {
             .compare_exchange(device, -1, Ordering::AcqRel, Ordering::Relaxed);
         if unset.is_ok() {
             *self.listener.write() = None;
-            *self.answers.write() = None;
         }
     }
 
@@ -128,6 +114,7 @@ impl Filter {
         let (opcode, unique) = (u32_at(message, OPCODE), u64_at(message, UNIQUE));
         if let Some(unique) = unique.filter(|_| opcode != Some(FUSE_INTERRUPT)) {
             turn::at(unique);
+            fault::point(Point::Read);
         }
         match opcode {
             Some(FUSE_INTERRUPT) => {
@@ -145,7 +132,7 @@ impl Filter {
                 false
             }
             Some(FUSE_INIT) => {
-                *self.init.lock() = Init::Read(message.to_vec());
+                resume::begins(message);
                 self.handshake.store(true, Ordering::Relaxed);
                 false
             }
@@ -172,6 +159,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         FILTER.unset(self.device);
+        raw::speak_to(None);
     }
 }
 
@@ -181,66 +169,9 @@ impl Drop for Registration {
 /// before fuser's handshake, and for one device at a time.
 pub fn register(fd: BorrowedFd<'_>, listener: Arc<dyn Listener>) -> Registration {
     let device = fd.as_raw_fd();
-    *FILTER.answers.write() = fd.try_clone_to_owned().ok();
+    raw::speak_to(Some(fd));
     FILTER.set(device, listener);
     Registration { device }
-}
-
-/// The message with which the connection began.
-pub fn init() -> Option<Vec<u8>> {
-    match &*FILTER.init.lock() {
-        Init::Read(message) => Some(message.clone()),
-        _ => None,
-    }
-}
-
-/// Has the next read from the device give this message.
-pub fn replay(message: Vec<u8>) {
-    *FILTER.init.lock() = Init::Replayed(message);
-}
-
-/// What is to be read from `fd` before what the kernel has.
-pub fn replayed(fd: RawFd) -> Option<Vec<u8>> {
-    let mut init = FILTER.init.lock();
-    match std::mem::replace(&mut *init, Init::None) {
-        Init::Replayed(message) if is_device(fd) => Some(message),
-        other => {
-            *init = other;
-            None
-        }
-    }
-}
-
-/// Asks the kernel to send once more what was read and never answered
-/// (FUSE_NOTIFY_RESEND, Linux 6.9).
-///
-/// # Errors
-/// `EINVAL` where the kernel cannot.
-pub fn resend() -> io::Result<()> {
-    const NOTIFY_RESEND: i32 = 7;
-    let mut message = [0_u8; 16];
-    message[..4].copy_from_slice(&16_u32.to_ne_bytes());
-    message[4..8].copy_from_slice(&NOTIFY_RESEND.to_ne_bytes());
-    match FILTER.answers.read().as_ref() {
-        Some(device) => nix::unistd::write(device, &message)
-            .map(drop)
-            .map_err(Into::into),
-        None => Err(io::ErrorKind::NotConnected.into()),
-    }
-}
-
-/// Has who polls an open file look anew (FUSE_NOTIFY_POLL): it may have changed.
-pub fn wake(poller: u64) {
-    const NOTIFY_POLL: i32 = 1;
-    let mut message = [0_u8; 24];
-    message[..4].copy_from_slice(&24_u32.to_ne_bytes());
-    message[4..8].copy_from_slice(&NOTIFY_POLL.to_ne_bytes());
-    message[16..].copy_from_slice(&poller.to_ne_bytes());
-    if let Some(device) = FILTER.answers.read().as_ref()
-        && let Err(error) = nix::unistd::write(device, &message)
-    {
-        log::debug!("waking who polls: {error}");
-    }
 }
 
 /// Whether a descriptor is the registered one; all that reads of others cost.
@@ -258,27 +189,6 @@ pub fn filter(fd: RawFd, message: &[u8]) -> bool {
     // Read by C's rules, through which no panic may go. What panicked has said
     // so; nobody but an interrupt gets that far.
     catch_unwind(AssertUnwindSafe(|| FILTER.take(message))).unwrap_or(true)
-}
-
-/// Answers a request that takes too long, whatever fuser answers later: with
-/// ESTALE, upon which the kernel walks its path again, once.
-pub fn give_up(unique: u64) {
-    let mut answer = [0_u8; 16];
-    answer[..4].copy_from_slice(&16_u32.to_ne_bytes());
-    answer[4..8].copy_from_slice(&(-libc::ESTALE).to_ne_bytes());
-    answer[8..].copy_from_slice(&unique.to_ne_bytes());
-    let device = FILTER.answers.read();
-    let Some(device) = device.as_ref() else {
-        return;
-    };
-    match nix::unistd::write(device, &answer) {
-        Ok(_) => log::warn!(
-            "who asks could not be found out in time: a process above it is in execve(2), \
-             or the machine is overloaded; the request is refused"
-        ),
-        // Answered meanwhile.
-        Err(error) => log::debug!("giving up a request: {error}"),
-    }
 }
 
 /// The kernel says that no more comes from `fd`. Does not panic.

@@ -6,6 +6,7 @@ use fuser::{
 
 use super::answer::{GENERATION, NO_LIFETIME, handle, refused, sender};
 use super::{attributes, interrupt};
+use crate::fault::{self, Point};
 use crate::lock::file_lock::{Class, LockCall, LockKind, Range};
 use crate::lock::ids::{self, Handle, Pid, WaitId};
 use crate::service::{Answer, Created, Failure, Sender};
@@ -68,34 +69,43 @@ pub(super) fn number(kind: LockKind) -> i32 {
 
 /// Answers a lock, now or later.
 pub(super) fn locked(reply: ReplyEmpty) -> Answer {
-    Box::new(move |outcome: Result<_, Failure>| match outcome {
-        Ok(_) => reply.ok(),
-        Err(failure) => reply.error(refused("lock", failure)),
+    Box::new(move |outcome: Result<_, Failure>| {
+        fault::point(Point::Replying);
+        match outcome {
+            Ok(_) => reply.ok(),
+            Err(failure) => reply.error(refused("lock", failure)),
+        }
     })
 }
 
 /// Answers an open, now or later.
 pub(super) fn opened(reply: ReplyOpen) -> Answer {
-    Box::new(move |outcome: Result<_, Failure>| match outcome {
-        Ok(Some(Handle(number))) => {
-            reply.opened(FileHandle(number), FopenFlags::FOPEN_DIRECT_IO);
+    Box::new(move |outcome: Result<_, Failure>| {
+        fault::point(Point::Replying);
+        match outcome {
+            Ok(Some(Handle(number))) => {
+                reply.opened(FileHandle(number), FopenFlags::FOPEN_DIRECT_IO);
+            }
+            Ok(None) => reply.error(fuser::Errno::EIO),
+            Err(failure) => reply.error(refused("open", failure)),
         }
-        Ok(None) => reply.error(fuser::Errno::EIO),
-        Err(failure) => reply.error(refused("open", failure)),
     })
 }
 
 /// Answers the creation of a file, now or later.
 pub(super) fn created(reply: ReplyCreate) -> Created {
-    Box::new(move |outcome| match outcome {
-        Ok((made, Handle(number))) => reply.created(
-            &NO_LIFETIME,
-            &attributes::to_fuse(&made),
-            GENERATION,
-            FileHandle(number),
-            FopenFlags::FOPEN_DIRECT_IO,
-        ),
-        Err(failure) => reply.error(refused("create", failure)),
+    Box::new(move |outcome| {
+        fault::point(Point::Replying);
+        match outcome {
+            Ok((made, Handle(number))) => reply.created(
+                &NO_LIFETIME,
+                &attributes::to_fuse(&made),
+                GENERATION,
+                FileHandle(number),
+                FopenFlags::FOPEN_DIRECT_IO,
+            ),
+            Err(failure) => reply.error(refused("create", failure)),
+        }
     })
 }
 

@@ -11,8 +11,10 @@ use nix::mount::MntFlags;
 
 use super::device::{self, HelperError};
 use super::mountinfo::{self, Entry};
+use super::prepare;
 use super::prepare::shown;
 pub use super::prepare::{MountError, Prepared, prepare};
+use super::shut;
 use crate::migrate::Found;
 
 /// A lock directory that is mounted. Dropping it leaves the mount.
@@ -37,7 +39,13 @@ pub fn mount(
     prepared: Prepared,
     allow_other: Option<bool>,
 ) -> Result<(Mounted, OwnedFd), MountError> {
-    let Prepared { dir, found, bare } = prepared;
+    let Prepared {
+        dir,
+        found,
+        entries,
+        bare,
+        shut,
+    } = prepared;
     let mut all_users = allow_other.unwrap_or(true);
     let device = match device::mount_directly(&dir, all_users)? {
         Some(device) => device,
@@ -75,13 +83,27 @@ pub fn mount(
         .ok_or_else(|| {
             MountError::new(&dir, "another mount came over it at once").remedy("try again")
         })?;
+    let mounted = Mounted {
+        dir,
+        all_users,
+        found,
+        entry,
+        _bare: None,
+    };
+    // Its owner could write to it a moment ago: what was made there locks nothing, and
+    // whoever made it believes otherwise.
+    if prepare::count(&bare).ok() != Some(entries) {
+        let _ = mounted.unmount();
+        return Err(
+            MountError::new(&mounted.dir, "something came into it while it was mounted")
+                .remedy("look at what it is, remove it, and try again"),
+        );
+    }
+    shut.stays();
     Ok((
         Mounted {
-            dir,
-            all_users,
-            found,
-            entry,
             _bare: Some(bare),
+            ..mounted
         },
         device,
     ))
@@ -125,6 +147,24 @@ impl Mounted {
                 (e.id, &e.device, &e.point) == (self.entry.id, &self.entry.device, &self.dir)
             })
         })
+    }
+
+    /// Unmounts, as a signal of this name asks for, and says so.
+    ///
+    /// # Errors
+    /// What could not be done.
+    pub fn stop(&self, signal: &str) -> Result<(), String> {
+        let dir = shown(&self.dir);
+        log::info!("{signal}: no longer serving {dir}");
+        self.unmount()
+            .map_err(|e| format!("cannot unmount {dir}: {e}"))?;
+        log::info!("{dir} is unmounted");
+        if shut::is_shut(&self.dir) {
+            log::info!(
+                "nothing can be made in {dir} until it is served again; `umount {dir}` opens it"
+            );
+        }
+        Ok(())
     }
 
     /// Unmounts: at once if nobody uses the directory, else so that it is gone

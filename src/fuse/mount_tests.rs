@@ -7,6 +7,7 @@ use fuser::{Config, FileAttr, FileHandle, FileType, Filesystem};
 use fuser::{INodeNo, ReplyAttr, ReplyDirectory, Request, Session, SessionACL};
 
 use super::*;
+use crate::fuse::shut::Site;
 
 /// An empty directory.
 struct Empty;
@@ -65,7 +66,7 @@ fn mounted_seen_and_unmounted() {
     if !can_mount() {
         return;
     }
-    let temp = tempfile::tempdir().unwrap();
+    let temp = Site::new().unwrap();
     let dir = temp.path().join("above/the locks");
     let (mounted, device) = mount(prepare(&dir, false).unwrap(), None).unwrap();
     assert!(mounted.all_users);
@@ -114,10 +115,7 @@ fn mounted_seen_and_unmounted() {
         moved.join("the locks")
     };
     mounted.unmount().unwrap();
-    assert_eq!(
-        mountinfo::top(&fs::canonicalize(&dir).unwrap()).unwrap(),
-        None
-    );
+    assert!(shut::is_shut(&fs::canonicalize(&dir).unwrap()));
     mounted.unmount().unwrap();
     drop(user);
     served.join().unwrap();
@@ -129,7 +127,7 @@ fn a_dead_mount_is_detached() {
     if !can_mount() {
         return;
     }
-    let temp = tempfile::tempdir().unwrap();
+    let temp = Site::new().unwrap();
     let (mounted, device) = mount(prepare(temp.path(), false).unwrap(), None).unwrap();
     drop((mounted, device));
     let error = fs::metadata(temp.path()).unwrap_err();
@@ -139,7 +137,8 @@ fn a_dead_mount_is_detached() {
     assert!(fs::read_dir(temp.path()).unwrap().next().is_none());
     mounted.unmount().unwrap();
     served.join().unwrap();
-    assert_eq!(mountinfo::top(&mounted.dir).unwrap(), None);
+    assert!(!mountinfo::top(&mounted.dir).unwrap().unwrap().ours());
+    assert!(shut::is_shut(&mounted.dir));
 }
 
 /// Run again by the test below, as another user.
@@ -184,7 +183,7 @@ fn an_ordinary_user_mounts_through_the_helper() {
     if !can_mount() || Command::new("fusermount3").arg("-V").output().is_err() {
         return;
     }
-    let temp = tempfile::tempdir().unwrap();
+    let temp = Site::new().unwrap();
     // The test program itself may lie where that user cannot go.
     let program = temp.path().join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();

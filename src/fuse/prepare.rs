@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::mount::{self, DetachError};
 use super::mountinfo;
+use super::shut::Shut;
 use crate::migrate::Found;
 use crate::printable::printable;
 
@@ -77,8 +78,11 @@ pub struct Prepared {
     pub dir: PathBuf,
     /// The files that were in it, with `over`.
     pub found: Vec<Found>,
+    /// How many entries it had.
+    pub(super) entries: usize,
     /// The bare directory, locked by flock(2) while this lives.
     pub(super) bare: File,
+    pub(super) shut: Shut,
 }
 
 /// Makes `dir` ready to be mounted over; with `over`, even if it has files.
@@ -86,14 +90,23 @@ pub fn prepare(dir: &Path, over: bool) -> Result<Prepared, MountError> {
     let dir = create(dir)?;
     clear_dead_mounts(&dir)?;
     let bare = claim(&dir)?;
+    // From here on nothing more comes into it.
+    let shut = Shut::new(&dir);
     let found = contents(&dir, over)?;
+    let entries = count(&bare).map_err(|e| MountError::io(&dir, "listing it", e))?;
     let about = bare
         .metadata()
         .map_err(|e| MountError::io(&dir, "looking at it", e))?;
     if let Some(warning) = writable(&dir, &about) {
         log::warn!("{warning}");
     }
-    Ok(Prepared { dir, found, bare })
+    Ok(Prepared {
+        dir,
+        found,
+        entries,
+        bare,
+        shut,
+    })
 }
 
 /// The canonical path of `dir`, made if it is missing.
@@ -282,6 +295,17 @@ fn contents(dir: &Path, over: bool) -> Result<Vec<Found>, MountError> {
         ),
     )
     .remedy("remove them, or give --over to take over lock files and hide the rest"))
+}
+
+/// How many entries a directory has, whatever is mounted over it.
+pub(super) fn count(bare: &File) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in rustix::fs::Dir::read_from(bare)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        count += usize::from(name != b"." && name != b"..");
+    }
+    Ok(count)
 }
 
 /// A regular file as it was found; none for anything else.

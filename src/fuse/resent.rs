@@ -30,13 +30,11 @@ pub(super) fn done(
     request: &Request,
     reply: ReplyEmpty,
 ) -> Result<(), ReplyEmpty> {
-    match was_done(service, request) {
-        Some(_) => {
-            empty(reply, "answer again", Ok(()));
-            Ok(())
-        }
-        None => Err(reply),
+    if was_done(service, request).is_none() {
+        return Err(reply);
     }
+    empty(reply, "answer again", Ok(()));
+    Ok(())
 }
 
 /// The same for one that made a name.
@@ -63,13 +61,11 @@ pub(super) fn opened(
     request: &Request,
     reply: ReplyOpen,
 ) -> Result<(), ReplyOpen> {
-    match was_done(service, request) {
-        Some(handle) => {
-            locks::opened(reply)(Ok(handle));
-            Ok(())
-        }
-        None => Err(reply),
-    }
+    let Some(handle) = was_done(service, request) else {
+        return Err(reply);
+    };
+    locks::opened(reply)(Ok(handle));
+    Ok(())
 }
 
 /// The same for one that made a file and opened it.

@@ -8,7 +8,8 @@ use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
 use super::interrupt::{self, NotSeen, Registration};
-use super::timeout;
+use super::{raw, resume, timeout};
+use crate::fault::{self, Point};
 use crate::lock::ids::WaitId;
 use crate::lock::queue::Patience;
 use crate::service::Service;
@@ -46,7 +47,7 @@ impl Session {
         let mut config = Config::default();
         config.acl = acl;
         config.n_threads = Some(THREADS);
-        turn::start(interrupt::give_up)?;
+        turn::start(raw::give_up)?;
         let listener = Arc::new(Heard(Arc::clone(service)));
         let interrupts = interrupt::register(device.as_fd(), listener);
         let resumes = init.is_some();
@@ -54,7 +55,7 @@ impl Session {
         let inner = match init {
             None => fuser::Session::from_fd(Adapter(Arc::clone(service)), device, acl, config),
             Some(init) => {
-                interrupt::replay(init);
+                resume::replay(init);
                 // The kernel has its answer already, and says so, which fuser tells.
                 let level = log::max_level();
                 log::set_max_level(log::LevelFilter::Off);
@@ -68,11 +69,12 @@ impl Session {
         turn::end();
         let inner = inner?;
         if resumes {
-            service.pollers().into_iter().for_each(interrupt::wake);
+            service.pollers().into_iter().for_each(raw::wake);
         }
         // On a new connection there is nothing: it only tells whether it could.
-        let can_resend = interrupt::resend();
+        let can_resend = raw::resend();
         if resumes {
+            fault::point(Point::Resumed);
             can_resend?;
         } else if let Err(error) = can_resend {
             log::info!(

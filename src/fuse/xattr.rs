@@ -11,6 +11,9 @@ use crate::lock::refusal::Refusal;
 use crate::lock::time::{LAST_SECOND, Timestamp};
 use crate::service::{Failure, Sender, Service};
 
+/// Set on the lock directory itself it has the program of whoever sets it go on.
+pub const UPGRADE: &str = "user.boardlock.upgrade";
+
 const PREFIX: &[u8] = b"user.boardlock.";
 
 const NAMES: [&str; 6] = ["holder", "pid", "since", "expires", "token", "note"];

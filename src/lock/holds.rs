@@ -208,7 +208,7 @@ impl Table {
             self.settle_board(ino, now);
             return Vec::new();
         }
-        if *end != End::Replaced && self.is_next(ino, &names) {
+        if *end != End::Replaced && !self.held_back && self.is_next(ino, &names) {
             self.settle_board(ino, now);
             return Vec::new();
         }

@@ -144,6 +144,9 @@ impl Table {
         if self.would_deadlock(ino, call, &after) {
             return Err(self.refuse(ino, caller, Refusal::Deadlock));
         }
+        if !self.may_wait(call.user.uid) {
+            return Err(self.refuse(ino, caller, Refusal::NoLocks));
+        }
         self.line_up(ino, wait, call, kind, caller, now);
         Ok(Tried::Waits)
     }

@@ -46,6 +46,8 @@ pub const MAX_BOARDS: usize = 100_000;
 
 /// How many of them one user can have, by default.
 pub const MAX_PER_USER: usize = 10_000;
+/// The default of [`Options::max_waiting`]: each costs a kilobyte.
+pub const MAX_WAITING: usize = 10_000;
 
 /// The table's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Options {
     pub max_boards: usize,
     /// The most boards that one user can have; one more is EDQUOT.
     pub max_per_user: usize,
+    /// The most locks of one user that can wait; one more is ENOLCK.
+    pub max_waiting: usize,
     /// Whom the daemon runs as: as good as root for releasing.
     pub daemon: Uid,
 }
@@ -78,6 +82,7 @@ impl Default for Options {
             open_wait: OPEN_WAIT,
             max_boards: MAX_BOARDS,
             max_per_user: MAX_PER_USER,
+            max_waiting: MAX_WAITING,
             daemon: Uid::ROOT,
         }
     }

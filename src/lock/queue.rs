@@ -12,7 +12,7 @@ use super::caller::{Caller, Standing};
 use super::claim::Claim;
 use super::effect::Effect;
 use super::file_lock::{FileLock, Key, LockCall, LockKind};
-use super::ids::{Handle, Ino, LockOwner, Pid, User, WaitId};
+use super::ids::{Handle, Ino, LockOwner, Pid, Uid, User, WaitId};
 use super::locking::excludes;
 use super::node::Name;
 use super::refusal::Refusal;
@@ -101,8 +101,7 @@ impl Table {
             asked: now.boot,
             asking: Asking::Waits,
         };
-        self.waiters.insert(wait, waiter);
-        self.set_recall(wait);
+        self.put_waiter(wait, waiter);
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.queue.push(wait);
         }
@@ -214,9 +213,33 @@ impl Table {
         }
     }
 
-    fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
+    /// Whether one more lock of a user may wait.
+    pub(super) fn may_wait(&self, uid: Uid) -> bool {
+        let count = self.waiting.get(&uid).copied().unwrap_or_default();
+        count < self.options.max_waiting
+    }
+
+    pub(super) fn put_waiter(&mut self, wait: WaitId, waiter: Waiter) {
+        *self.waiting.entry(waiter.call.user.uid).or_default() += 1;
+        self.waiters.insert(wait, waiter);
+        self.set_recall(wait);
+    }
+
+    pub(super) fn remove_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
         let waiter = self.waiters.remove(&wait)?;
         self.recall.retain(|(_, other)| *other != wait);
+        let uid = waiter.call.user.uid;
+        if let Some(count) = self.waiting.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&uid);
+            }
+        }
+        Some(waiter)
+    }
+
+    fn take_waiter(&mut self, wait: WaitId) -> Option<Waiter> {
+        let waiter = self.remove_waiter(wait)?;
         if let Some(node) = self.nodes.get_mut(&waiter.ino) {
             node.queue.retain(|other| *other != wait);
         }
@@ -227,8 +250,35 @@ impl Table {
         self.effect(Effect::Answer { wait, outcome });
     }
 
+    /// What comes free goes to nobody while it could not be recorded who has it: who
+    /// waits goes on waiting.
+    pub fn hold_back(&mut self, held_back: bool, now: &Now) {
+        let held_back_before = std::mem::replace(&mut self.held_back, held_back);
+        if !held_back_before || held_back {
+            return;
+        }
+        let mut waiters: Vec<(u64, Ino)> = self
+            .waiters
+            .values()
+            .map(|waiter| (waiter.arrival, waiter.ino))
+            .collect();
+        waiters.sort_unstable();
+        for (_, ino) in waiters {
+            self.settle_board(ino, now);
+        }
+    }
+
+    /// Whether somebody waits and is held back.
+    pub fn holds_back(&self) -> bool {
+        self.held_back && self.waiters.len() > 0
+    }
+
     /// A board has changed: whoever can go on now does.
     pub(super) fn settle_board(&mut self, ino: Ino, now: &Now) {
+        if self.held_back {
+            self.decide_opens(ino, now);
+            return;
+        }
         while let Some((wait, outcome)) = self.next_in(ino, now) {
             let Some(waiter) = self.take_waiter(wait) else {
                 return;

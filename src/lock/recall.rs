@@ -105,6 +105,16 @@ impl Table {
         }
     }
 
+    /// Whether this lock is asked for by one who was sent back: it is no new one.
+    pub fn comes_back(&self, call: &LockCall, kind: LockKind) -> bool {
+        let mut kept = self.kept.values();
+        kept.any(|kept| kept.call.is_again(call) && kept.kind == kind)
+            || self
+                .waiters
+                .values()
+                .any(|waiter| waiter.was_sent_back_with(call, kind))
+    }
+
     /// Whether a lock is asked for by one who was sent back: he waits on where
     /// he stood.
     pub(super) fn come_back(
@@ -140,12 +150,10 @@ impl Table {
             return false;
         };
         let old = std::mem::replace(place, wait);
-        if let Some(mut waiter) = self.waiters.remove(&old) {
-            self.recall.retain(|(_, other)| *other != old);
+        if let Some(mut waiter) = self.remove_waiter(old) {
             waiter.asked = now.boot;
             waiter.asking = Asking::Waits;
-            self.waiters.insert(wait, waiter);
-            self.set_recall(wait);
+            self.put_waiter(wait, waiter);
         }
         self.settle_board(ino, now);
         true

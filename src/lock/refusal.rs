@@ -79,6 +79,8 @@ pub enum Refusal {
     BadValue,
     /// The attribute is set already, and was to be made (XATTR_CREATE).
     AttributeExists,
+    /// The program that was to go on did not come to serve.
+    NotUpgraded,
 }
 
 impl Refusal {
@@ -96,7 +98,10 @@ impl fmt::Display for Refusal {
             Refusal::BusyNow => "it is held, and the caller does not wait",
             Refusal::Deadlock => "it would wait for one who waits for the caller",
             Refusal::Interrupted => "the caller stopped waiting",
-            Refusal::NoLocks => "too many ranges are locked, or the wait is too long",
+            Refusal::NoLocks => {
+                "too many ranges are locked, too many of the user wait, \
+                                 or the wait is too long"
+            }
             Refusal::NotHeld => "it was given back, nobody holds it",
             Refusal::Exists => "the name is taken",
             Refusal::Missing => "there is no such board",
@@ -132,6 +137,7 @@ impl fmt::Display for Refusal {
             Refusal::UnknownAttribute => "such attributes cannot be set here",
             Refusal::BadValue => "the attribute cannot have this value",
             Refusal::AttributeExists => "the attribute is set already",
+            Refusal::NotUpgraded => "the program that was to go on did not come to serve",
         })
     }
 }

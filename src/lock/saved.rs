@@ -426,8 +426,7 @@ impl Table {
             self.last_arrival = self.last_arrival.max(waiter.arrival);
             if let Some(node) = self.nodes.get_mut(&waiter.ino) {
                 node.queue.push(wait);
-                self.waiters.insert(wait, waiter);
-                self.set_recall(wait);
+                self.put_waiter(wait, waiter);
             }
         }
     }

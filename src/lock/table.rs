@@ -45,6 +45,8 @@ pub struct Table {
     pub(super) buried: VecDeque<Buried>,
     /// The locks that wait.
     pub(super) waiters: Tracked<WaitId, Waiter>,
+    /// How many of them each user has.
+    pub(super) waiting: HashMap<Uid, usize>,
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
@@ -53,6 +55,8 @@ pub struct Table {
     /// The opens that wait, and until when.
     pub(super) openings: HashMap<WaitId, Opening>,
     pub(super) open_until: BTreeSet<(BootTime, WaitId)>,
+    /// Whether what comes free goes to nobody for now.
+    pub(super) held_back: bool,
     effects: Vec<Effect>,
     /// Where a caller was defeated for the first time, not asked for yet.
     defeat: Option<Ino>,
@@ -85,11 +89,13 @@ impl Table {
             former: HashMap::new(),
             buried: VecDeque::new(),
             waiters: Tracked::new(),
+            waiting: HashMap::new(),
             patience: None,
             recall: BTreeSet::new(),
             kept: HashMap::new(),
             openings: HashMap::new(),
             open_until: BTreeSet::new(),
+            held_back: false,
             effects: Vec::new(),
             defeat: None,
             last_ino: Ino::ROOT.0,

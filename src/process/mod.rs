@@ -7,6 +7,7 @@
 
 pub mod beside;
 mod command;
+mod equal;
 #[doc(hidden)]
 pub mod fuzzed;
 mod lists;

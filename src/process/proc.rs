@@ -98,6 +98,16 @@ impl Proc {
             .and_then(|text| parse_status(&text)))
     }
 
+    /// /proc/PID/status; none when there is no such process.
+    pub(super) fn status_text(&self, pid: Pid) -> io::Result<Option<Vec<u8>>> {
+        self.read(pid, "status", LIMIT)
+    }
+
+    /// Which namespace of a kind it is in; none where that is not for us to see.
+    pub(super) fn namespace(&self, pid: Pid, kind: &str) -> Option<PathBuf> {
+        std::fs::read_link(self.root.join(format!("{pid}/ns/{kind}"))).ok()
+    }
+
     /// Whether a process has given its memory back, for good; true of one that is
     /// not there.
     pub(super) fn has_no_memory(&self, pid: Pid) -> bool {

@@ -56,7 +56,8 @@ impl Resolver {
         Resolver { proc, lists }
     }
 
-    pub(super) fn proc(&self) -> &Proc {
+    /// Where it reads processes.
+    pub fn proc(&self) -> &Proc {
         &self.proc
     }
 

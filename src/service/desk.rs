@@ -6,6 +6,7 @@ use std::io;
 use super::lines::{Line, Lines};
 use super::locks::Pending;
 use super::request::Failure;
+use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Handle, Ino, ProcessId, Uid, WaitId};
@@ -14,7 +15,7 @@ use crate::lock::time::{BootTime, Now};
 use crate::printable::printable;
 use crate::process::{Pin, Resolver};
 use crate::report;
-use crate::store::{Done, Store};
+use crate::store::{Done, RETRY, Store};
 use crate::turn;
 use crate::watch::Watch;
 
@@ -224,8 +225,10 @@ impl Desk<'_> {
                     self.done.push((*wait, *handle));
                 }
             }
+            fault::point(Point::Decided);
             // Nobody hears of what would be forgotten.
             self.record();
+            fault::point(Point::Recorded);
             if effects.is_empty() {
                 break;
             }
@@ -252,6 +255,9 @@ impl Desk<'_> {
             }
         }
         let (boot, wall) = self.table.next_deadlines();
-        self.watch.set_deadlines(boot, wall);
+        let retry = BootTime(self.now.boot.0.saturating_add(RETRY));
+        let retry = self.table.holds_back().then_some(retry);
+        self.watch
+            .set_deadlines(boot.into_iter().chain(retry).min(), wall);
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Pending {
     /// The threads whose opens were answered that the board is gone, and when:
     /// the kernel walks the path for them again, once.
     walking: VecDeque<(Pid, BootTime)>,
+    /// Until when every open may be such a one: the daemon before knew whose.
+    may_walk: Option<BootTime>,
     /// When all processes were looked at last.
     searched: Option<BootTime>,
     found: Arc<Mutex<Found>>,
@@ -53,8 +55,12 @@ const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
 /// As many opens as can be walked again at a time; more are only forgotten.
 const WALKING: usize = 256;
 
-/// A path is walked in less.
-const WALK: Duration = Duration::from_secs(1);
+/// A path is walked in less, on a machine that has much else to do and through the
+/// death of a daemon, too.
+const WALK: Duration = Duration::from_secs(30);
+
+/// Who was answered by the daemon before is back in less.
+const BACK: Duration = Duration::from_secs(2);
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,8 +112,13 @@ impl Pending {
         }
     }
 
+    /// Begins after another daemon, whose answers may be on their way.
+    pub fn go_on(&mut self, now: BootTime) {
+        self.may_walk = Some(BootTime(now.0.saturating_add(BACK)));
+    }
+
     /// Whether an open of this thread is one for which the kernel has walked
-    /// the path again.
+    /// the path again, or may be.
     pub fn has_walked(&mut self, thread: Option<Pid>, now: BootTime) -> bool {
         let recent = |walked: &BootTime| now.0.saturating_sub(walked.0) < WALK;
         self.walking.retain(|(_, walked)| recent(walked));
@@ -116,6 +127,7 @@ impl Pending {
             .iter()
             .position(|(walking, _)| Some(*walking) == thread);
         found.and_then(|at| self.walking.remove(at)).is_some()
+            || self.may_walk.is_some_and(|until| now < until)
     }
 
     /// Has a request made anew. To be called under the lock under which requests
@@ -154,7 +166,10 @@ impl Service {
                 call.started = desk.resolver.started(pid);
             }
             settle_opened(desk, call.handle);
-            desk.may_acquire()?;
+            match desk.may_acquire() {
+                Err(failure) if !desk.table.comes_back(&call, kind) => return Err(failure),
+                _ => {}
+            }
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
             desk.await_lock(&tried, wait, sender, &mut answer);
             Ok(tried?)

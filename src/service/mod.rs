@@ -11,6 +11,7 @@ mod opens;
 pub mod request;
 mod restore;
 mod show;
+mod upgrade;
 mod walks;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
@@ -30,6 +32,7 @@ use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
 use crate::process::{Pin, Reach, Resolver};
 use crate::store::Store;
+use crate::supervise::Inherited;
 use crate::watch::Watch;
 
 use desk::Desk;
@@ -48,6 +51,7 @@ pub struct Service {
     walks: Walks,
     watch: Watch,
     device: OnceLock<String>,
+    keeper: OnceLock<Arc<Mutex<Inherited>>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Service {
             walks: Walks::default(),
             watch,
             device: OnceLock::new(),
+            keeper: OnceLock::new(),
         }
     }
 
@@ -105,6 +110,10 @@ impl Service {
             ..
         } = &mut *state;
         let now = clock::now();
+        // Nor is anybody given what would be forgotten.
+        let ready = |store: &mut Store| store.is_ready(|| table.saved(&now)).is_ok();
+        let recordable = store.as_mut().is_none_or(ready);
+        table.hold_back(!recordable, &now);
         table.expire(&now);
         let mut desk = Desk {
             table,
@@ -182,6 +191,7 @@ impl Service {
 
     /// A watched process has ended.
     pub fn died(&self, process: ProcessId) {
+        fault::point(Point::Ended);
         self.act(|desk| desk.table.died(process, &desk.now));
         self.watch.remove(process);
     }

@@ -2,6 +2,8 @@
 
 use super::Service;
 use super::desk::Desk;
+use crate::clock;
+use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::saved::{Restored, Return, SavedInode};
@@ -12,8 +14,12 @@ impl Service {
     /// living have what they had; what the dead had is free. With `connected` the
     /// connection is the one that it is about.
     pub fn restore(&self, store: Store, found: Option<Found>, connected: bool) -> Restored {
+        fault::point(Point::Restoring);
         let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
+            if connected {
+                desk.pending.go_on(desk.now.boot);
+            }
             let restored = found.map(|found| take_over(desk, found, connected));
             let mut restored = restored.unwrap_or_default();
             // Whoever is not watched has ended.
@@ -28,7 +34,9 @@ impl Service {
             state.done_before = done.into_iter().flatten().collect();
         }
         state.table.track();
-        state.store = Some(store);
+        let saved = state.table.saved(&clock::now());
+        state.store.insert(store).taken_over(&saved);
+        fault::point(Point::Restored);
         restored
     }
 

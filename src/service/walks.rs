@@ -17,8 +17,9 @@ const DIRECT: usize = 3;
 /// How long it may take to find who asks. Nothing is created meanwhile.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The same once something is in the way of a user's request.
-const SHORT: Duration = Duration::from_millis(20);
+/// The same once something is in the way of a user's request: not so short that a busy
+/// machine refuses those with nothing in their way.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// So many requests of a user may have something in their way.
 const STUCK: usize = 2;

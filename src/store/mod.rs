@@ -23,6 +23,7 @@ pub use format::Owner;
 use format::{Content, Frame, MAGIC, UNANSWERED, Unreadable, push};
 pub use place::{default_path, owner};
 
+use crate::fault::{self, Point};
 use crate::lock::ids::{Handle, WaitId};
 use crate::lock::saved::{Changes, Counters, Key, Saved, Value};
 use crate::printable::printable;
@@ -38,7 +39,7 @@ const SLACK: u64 = 1 << 20;
 const LAST: Duration = Duration::from_secs(1);
 
 /// How often it is tried again to write a file that could not be written.
-const RETRY: Duration = Duration::from_secs(1);
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// A state file that cannot be used, and what to do about it.
 #[derive(Debug)]
@@ -205,6 +206,21 @@ impl Store {
         }
     }
 
+    /// Records what a table came to that took over what was found: what it did not
+    /// take, or gave to others, is not to come back.
+    pub fn taken_over(&mut self, saved: &Saved) {
+        let gone = self.written.keys();
+        let gone = gone.filter(|key| !saved.values.contains_key(key));
+        let gone = gone.map(|key| (*key, None));
+        let values = saved.values.iter();
+        let values = values.map(|(key, value)| (*key, Some(value.clone())));
+        let changes = Changes {
+            counters: saved.counters,
+            values: gone.chain(values).collect(),
+        };
+        self.record(&changes, &[], || saved.clone());
+    }
+
     /// Whether what is acquired now can be recorded.
     pub fn is_ready(&mut self, all: impl FnOnce() -> Saved) -> io::Result<()> {
         if self.failing.is_some() {
@@ -255,6 +271,10 @@ impl Store {
         }
         let mut bytes = Vec::new();
         push(&mut bytes, &frame).map_err(io::Error::other)?;
+        fault::within(Point::Recording, || {
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            let _ = self.file.write_all_at(half, self.length);
+        });
         if let Err(error) = self.file.write_all_at(&bytes, self.length) {
             // Whatever came of it is no part of the file.
             let _ = self.file.set_len(self.length);
@@ -312,11 +332,15 @@ impl Store {
             .and_then(|()| {
                 flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(Into::into)
             })
-            .and_then(|()| std::fs::rename(&beside, &self.path));
+            .and_then(|()| {
+                fault::point(Point::Rewriting);
+                std::fs::rename(&beside, &self.path)
+            });
         if let Err(error) = replaced {
             let _ = std::fs::remove_file(&beside);
             return Err(error);
         }
+        fault::point(Point::Rewritten);
         self.file = file;
         self.length = length;
         self.live = length;

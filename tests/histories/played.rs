@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use rustix::process::{Pid, Signal, kill_process};
 
+use super::fault::Faults;
 use super::history::History;
+use super::injector::{Done, Injector};
 use super::judge::judge;
-use super::lab::{Lab, serving};
+use super::lab::Lab;
 use super::model::Rules;
 use super::plan::{Kind, plan};
 use super::pool::Pool;
@@ -36,14 +35,16 @@ fn number(name: &str) -> Option<u64> {
 const BARE: u64 = 100;
 /// Histories on a served directory.
 const SERVED: u64 = 500;
-/// Histories while whoever serves is killed again and again.
+/// Histories while whoever serves is killed and stopped, and its clock is set.
 const KILLED: u64 = 200;
-/// How often.
-const BETWEEN_KILLS: Duration = Duration::from_millis(1100);
 /// Times that one history is played again.
 const AGAIN: u64 = 200;
 /// Histories that one daemon serves; its log is kept.
 const PER_DAEMON: usize = 250;
+
+/// What the daemon says when it refuses somebody because it cannot find out in time
+/// who that is.
+const TOO_SLOW: &str = "could not be found out in time";
 
 /// The numbers of the histories that are played.
 fn seeds(count: u64) -> Vec<u64> {
@@ -58,8 +59,11 @@ fn seeds(count: u64) -> Vec<u64> {
 #[derive(Default)]
 struct Tally {
     calls: BTreeMap<String, u64>,
+    operations: u64,
     histories: u64,
     unknown: usize,
+    /// Histories in which somebody was refused because the machine was too slow.
+    refused: u64,
     ordered: usize,
     playing: Duration,
     judging: Duration,
@@ -69,6 +73,7 @@ impl Tally {
     fn add(&mut self, history: &History) {
         self.histories += 1;
         for trace in &history.traces {
+            self.operations += trace.records.len() as u64;
             for record in &trace.records {
                 let text = format!("{:?}", record.action);
                 let text = text.split('(').next().unwrap_or_default();
@@ -94,12 +99,20 @@ impl Tally {
             return;
         }
         eprintln!(
-            "{} histories: {:.1} s of playing, {:.1} s of judging, {} calls in a known order",
+            "{} histories, {} calls: {:.1} s of playing, {:.1} s of judging, {} calls in a known \
+             order",
             self.histories,
+            self.operations,
             self.playing.as_secs_f64(),
             self.judging.as_secs_f64(),
             self.ordered,
         );
+        if self.unknown > 0 {
+            eprintln!("{} boards with too much to look at", self.unknown);
+        }
+        if self.refused > 0 {
+            eprintln!("{} of them on a machine that was too slow", self.refused);
+        }
         for (call, count) in &self.calls {
             eprintln!("{count:>9} {call}");
         }
@@ -152,12 +165,22 @@ fn run(
                 tally.unknown += judged.unknown;
                 tally.ordered += judged.ordered;
             }
+            // A refusal that the README tells of.
+            Err(_) if log()[before..].iter().any(|line| line.contains(TOO_SLOW)) => {
+                tally.refused += 1;
+            }
             Err(error) => fail(Some(&history), error),
         }
         tally.judging += begin.elapsed();
         tally.add(&history);
     }
-    assert_eq!(tally.unknown, 0, "boards with too much to look at");
+    // What a machine does that stands still for seconds can be in too many orders.
+    let most = 1 + tally.histories / 500;
+    assert!(
+        tally.unknown as u64 <= most,
+        "{} boards with too much to look at",
+        tally.unknown
+    );
 }
 
 fn bare(kind: Kind) {
@@ -194,62 +217,13 @@ fn served(seed: u64, pool: &mut Pool) -> Result<History, String> {
     }
 }
 
-/// Kills whoever serves, again and again, as long as it lives: not as often as the
-/// daemon gives up at.
-struct Killer {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u32>>,
-}
-
-impl Killer {
-    fn new(lab: &Lab) -> Killer {
-        let daemon = lab.supervisor_pid();
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let stop = Arc::clone(&stop);
-            move || {
-                let mut kills = 0;
-                let mut next = Instant::now();
-                while !stop.load(Ordering::Relaxed) {
-                    // At no moment that anything else is done at.
-                    std::thread::sleep(Duration::from_micros(7919));
-                    if Instant::now() < next {
-                        continue;
-                    }
-                    next = Instant::now() + BETWEEN_KILLS;
-                    let serves = Pid::from_raw(serving(daemon).cast_signed()).unwrap();
-                    if serving(daemon) != daemon && kill_process(serves, Signal::KILL).is_ok() {
-                        kills += 1;
-                    }
-                }
-                kills
-            }
-        });
-        Killer {
-            stop,
-            thread: Some(thread),
-        }
-    }
-
-    /// How often it did.
-    fn stop(mut self) -> u32 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for Killer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
 fn claims_and_locks_outlive_whoever_serves() {
     let mut tally = Tally::default();
-    let mut kills = 0;
-    for seeds in seeds(KILLED).chunks(PER_DAEMON) {
-        let lab = Lab::new(&[]);
-        let killer = Killer::new(&lab);
+    let mut done = Done::new();
+    for (round, seeds) in (1..).zip(seeds(KILLED).chunks(PER_DAEMON)) {
+        let faults = Arc::new(Faults::new());
+        let lab = Lab::faulty(&["--lease", "30min"], faults.dir());
+        let injector = Injector::new(&lab, &faults, round);
         let mut pool = Pool::new(lab.dir(), Some(lab.supervisor_pid()));
         run(
             &mut tally,
@@ -258,13 +232,15 @@ fn claims_and_locks_outlive_whoever_serves() {
             |seed| served(seed, &mut pool),
             || lab.log(),
         );
-        kills += killer.stop();
+        for (what, count) in injector.stop(&lab) {
+            *done.entry(what).or_default() += count;
+        }
     }
     tally.tell();
     if number("BOARDLOCK_HISTORIES").is_some() {
-        eprintln!("{kills} times whoever served was killed");
+        eprintln!("whoever served: {done:?}");
     }
-    assert!(kills > 0);
+    assert!(!done.is_empty());
 }
 
 fn claims_and_locks_are_right() {

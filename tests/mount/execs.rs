@@ -1,18 +1,14 @@
 //! Callers, and others, in the midst of execve(2): it closes files with a lock
 //! held that some of /proc waits for, and waits itself for whoever serves them.
 
-use std::ffi::OsStr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
 
-use fuser::{
-    BackgroundSession, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    LockOwner, OpenFlags, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
-};
+use fuser::{BackgroundSession, ReplyEmpty};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
+use crate::one_file::{Does, OneFile};
 use crate::process::{PATIENCE, Running, eventually};
 use crate::shown::{becomes_held_by, free, held_by};
 use crate::site::Site;
@@ -32,57 +28,8 @@ pub fn tests() -> Vec<Trial> {
 #[derive(Clone, Default)]
 struct NeverClosed(Arc<Mutex<Vec<ReplyEmpty>>>);
 
-fn attributes(number: INodeNo) -> FileAttr {
-    let (kind, perm) = match number {
-        INodeNo::ROOT => (FileType::Directory, 0o755),
-        _ => (FileType::RegularFile, 0o666),
-    };
-    FileAttr {
-        ino: number,
-        size: 0,
-        blocks: 0,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
-}
-
-impl Filesystem for NeverClosed {
-    fn lookup(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
-        reply.entry(&Duration::ZERO, &attributes(INodeNo(2)), Generation(0));
-    }
-
-    fn getattr(
-        &self,
-        _request: &Request,
-        number: INodeNo,
-        _opened: Option<FileHandle>,
-        reply: ReplyAttr,
-    ) {
-        reply.attr(&Duration::ZERO, &attributes(number));
-    }
-
-    fn open(&self, _request: &Request, _number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::empty());
-    }
-
-    fn flush(
-        &self,
-        _request: &Request,
-        _number: INodeNo,
-        _opened: FileHandle,
-        _owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
+impl Does for NeverClosed {
+    fn closed(&self, reply: ReplyEmpty) {
         self.0.lock().unwrap().push(reply);
     }
 }
@@ -100,7 +47,7 @@ impl Stuck {
         let dir = site.path("never");
         std::fs::create_dir(&dir).unwrap();
         let fs = NeverClosed::default();
-        let mount = fuser::spawn_mount(fs.clone(), &dir, &Default::default()).unwrap();
+        let mount = fuser::spawn_mount(OneFile(fs.clone()), &dir, &Default::default()).unwrap();
         Stuck {
             mount: Some(mount),
             fs,

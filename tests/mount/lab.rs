@@ -37,23 +37,34 @@ impl Lab {
     /// Serves a new directory with these arguments.
     #[track_caller]
     pub fn new(args: &[&str]) -> Lab {
-        Lab::with(args, None, |_| {})
+        Lab::with(args, None, None, |_| {})
+    }
+
+    /// The same with faults on purpose.
+    #[track_caller]
+    pub fn faulty(args: &[&str], faults: &Path) -> Lab {
+        Lab::with(args, None, Some(faults), |_| {})
     }
 
     /// The same as another user (needs root, and USER_MOUNTS).
     #[track_caller]
     pub fn of_user(uid: u32, args: &[&str]) -> Lab {
-        Lab::with(args, Some(uid), |_| {})
+        Lab::with(args, Some(uid), None, |_| {})
     }
 
     /// The same after `fill` has put something into the bare directory.
     #[track_caller]
     pub fn over(args: &[&str], fill: impl FnOnce(&Path)) -> Lab {
-        Lab::with(args, None, fill)
+        Lab::with(args, None, None, fill)
     }
 
     #[track_caller]
-    fn with(args: &[&str], uid: Option<u32>, fill: impl FnOnce(&Path)) -> Lab {
+    fn with(
+        args: &[&str],
+        uid: Option<u32>,
+        faults: Option<&Path>,
+        fill: impl FnOnce(&Path),
+    ) -> Lab {
         let temp = tempfile::Builder::new()
             .prefix("boardlock-lab-")
             .tempdir()
@@ -93,6 +104,10 @@ impl Lab {
             .env_remove("BOARDLOCK_LOG")
             .env("NO_COLOR", "1")
             .current_dir("/");
+        match faults {
+            Some(dir) => command.env("BOARDLOCK_FAULTS", dir),
+            None => command.env_remove("BOARDLOCK_FAULTS"),
+        };
         let daemon = Daemon::start(command, &dir);
         let scripts = Scripts::new(&dir);
         let lab = Lab {
@@ -270,6 +285,10 @@ impl Daemon {
     fn end(&mut self) {
         // One that a test has stopped cannot hear the other.
         self.signal(Signal::CONT);
+        if self.status.is_none() {
+            let serves = Pid::from_raw(serving(self.child.id()).cast_signed());
+            let _ = serves.map(|serves| kill_process(serves, Signal::CONT));
+        }
         self.signal(Signal::TERM);
         if self.wait(STARTUP).is_none() {
             eprintln!(

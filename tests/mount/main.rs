@@ -13,6 +13,9 @@ mod client;
 mod death;
 mod directories;
 mod execs;
+mod fault;
+mod faults;
+mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
@@ -20,12 +23,15 @@ mod lab;
 mod leaving;
 mod lockers;
 mod locks;
+mod manager;
 mod metadata;
 mod migrating;
 mod mounting;
 mod names;
 mod namespaces;
 mod nudge;
+#[path = "../one_file/mod.rs"]
+mod one_file;
 mod open;
 mod options;
 mod parked;
@@ -43,6 +49,8 @@ mod smoke;
 mod survival;
 mod tbot;
 mod times;
+mod unmounted;
+mod upgrade;
 mod users;
 mod waiting;
 mod written;
@@ -66,6 +74,8 @@ fn main() -> std::process::ExitCode {
         death::tests(),
         directories::tests(),
         execs::tests(),
+        faults::tests(),
+        full_disk::tests(),
         harness::tests(),
         holders::tests(),
         hostile::tests(),
@@ -90,8 +100,11 @@ fn main() -> std::process::ExitCode {
         sessions::tests(),
         smoke::tests(),
         survival::tests(),
+        manager::tests(),
+        upgrade::tests(),
         tbot::tests(),
         times::tests(),
+        unmounted::tests(),
         users::tests(),
         written::tests(),
     ];

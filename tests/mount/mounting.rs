@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{Lab, NOBODY, as_user};
 use crate::process::{PATIENCE, Running, eventually};
@@ -22,6 +22,8 @@ pub fn tests() -> Vec<Trial> {
         a_signal_ends_it_while_the_directory_is_in_use("python3");
         unmounting_from_outside_ends_it(ROOT, "umount", "fusermount3");
         while_no_daemon_serves_acquiring_fails(ROOT);
+        the_bare_directory_is_shut_for_root_too(ROOT, "umount");
+        there_is_no_moment_at_which_the_bare_directory_takes_a_file(ROOT, "umount");
         an_aborted_connection_is_a_failure(ROOT, "mount", "umount");
         a_stale_mount_is_replaced(ROOT);
         a_second_daemon_is_refused;
@@ -63,7 +65,12 @@ fn a_missing_directory_is_made_so_that_nobody_writes_there() {
 
 fn it_is_mounted_with_type_and_options() {
     let lab = Lab::new(&[]);
-    let output = lab.sh("sh", "findmnt -no FSTYPE,OPTIONS \"$LOCKS\"").ok();
+    let output = lab
+        .sh(
+            "sh",
+            "findmnt -no FSTYPE,OPTIONS -t fuse.boardlock \"$LOCKS\"",
+        )
+        .ok();
     assert!(output.stdout.starts_with("fuse.boardlock "), "{output}");
     for option in ["rw", "nosuid", "nodev", "noexec", "allow_other"] {
         let all = output.stdout.trim().rsplit(' ').next().unwrap();
@@ -74,7 +81,9 @@ fn it_is_mounted_with_type_and_options() {
     }
     assert!(!output.stdout.contains("default_permissions"), "{output}");
     let lab = Lab::new(&["-o", "no_allow_other"]);
-    let output = lab.sh("sh", "findmnt -no OPTIONS \"$LOCKS\"").ok();
+    let output = lab
+        .sh("sh", "findmnt -no OPTIONS -t fuse.boardlock \"$LOCKS\"")
+        .ok();
     assert!(!output.stdout.contains("allow_other"), "{output}");
 }
 
@@ -194,6 +203,75 @@ fn while_no_daemon_serves_acquiring_fails() {
         assert!(std::fs::create_dir(&board).is_err());
         assert!(std::os::unix::fs::symlink("x", &board).is_err());
     }
+}
+
+fn umount(site: &Site, dir: &str) {
+    let done = Command::new("umount")
+        .arg("-l")
+        .arg(site.path(dir))
+        .status();
+    assert!(done.unwrap().success());
+}
+
+fn the_bare_directory_is_shut_for_root_too() {
+    let site = Site::new();
+    let board = site.path("locks/b");
+    let refused = || {
+        let error = std::fs::File::create(&board).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+    };
+    // Shut once, however often it is served.
+    for _ in 0..2 {
+        let daemon = site.serve("locks", &[]);
+        drop(std::fs::File::create(&board).unwrap());
+        let pid = Pid::from_raw(daemon.pid().cast_signed()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        daemon.wait(PATIENCE).ok().said("umount");
+        refused();
+    }
+    // Unmounted by hand, too.
+    let daemon = site.serve("locks", &[]);
+    umount(&site, "locks");
+    daemon.wait(PATIENCE).ok();
+    refused();
+    umount(&site, "locks");
+    drop(std::fs::File::create(&board).unwrap());
+    std::fs::remove_file(&board).unwrap();
+    // What is refused to be served stays as it was.
+    std::fs::write(site.path("locks/other"), "").unwrap();
+    site.refused("locks", &[], 1, &["not empty"]);
+    drop(std::fs::File::create(&board).unwrap());
+}
+
+fn there_is_no_moment_at_which_the_bare_directory_takes_a_file() {
+    let site = Site::new();
+    end(site.serve("locks", &[]), Signal::TERM);
+    let mut tries = Command::new("sh");
+    // Each name once: one that a daemon has taken is none of the bare directory's.
+    tries.args([
+        "-c",
+        "n=0; while echo >\"$0/$n\"; n=$((n + 1)); do :; done 2>/dev/null",
+    ]);
+    tries.arg(site.path("locks"));
+    let mut tries = Running::start(tries);
+    for signal in [
+        Signal::TERM,
+        Signal::KILL,
+        Signal::INT,
+        Signal::KILL,
+        Signal::HUP,
+    ] {
+        let mut daemon = site.serve("locks", &[]);
+        if signal == Signal::KILL {
+            daemon.kill();
+        } else {
+            end(daemon, signal);
+        }
+    }
+    end(site.serve("locks", &[]), Signal::TERM);
+    tries.kill();
+    umount(&site, "locks");
+    assert_eq!(std::fs::read_dir(site.path("locks")).unwrap().count(), 0);
 }
 
 fn an_aborted_connection_is_a_failure() {

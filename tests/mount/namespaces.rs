@@ -148,9 +148,7 @@ impl Drop for Inside {
 /// Ends the namespace with all that is in it, and takes the mounts away.
 fn stop(daemon: &mut Running, shared: &Path) {
     daemon.kill();
-    for mounted in [shared.join("locks"), shared.to_owned()] {
-        let _ = Command::new("umount").arg("-l").arg(mounted).output();
-    }
+    crate::site::unmount(shared);
 }
 
 fn a_caller_that_cannot_be_seen_is_refused() {

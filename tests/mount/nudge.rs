@@ -1,21 +1,16 @@
 //! Waits that are sent back to the kernel, with a file system of the test's own
 //! below that has nothing but a file to lock: who waits must not notice.
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, UNIX_EPOCH};
 
 use boardlock::lock::ids::Pid;
 use boardlock::process::nudge;
-use fuser::{
-    BackgroundSession, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyEmpty, ReplyEntry,
-    ReplyOpen, Request,
-};
+use fuser::{BackgroundSession, Errno, LockOwner, ReplyEmpty, Request};
 use libtest_mimic::Trial;
 
+use crate::one_file::{Does, OneFile};
 use crate::process::{PATIENCE, Running, eventually};
 use crate::site::Site;
 
@@ -69,86 +64,13 @@ impl Waits {
     }
 }
 
-struct OneFile(Waits);
-
-fn attributes(number: INodeNo) -> FileAttr {
-    let (kind, perm) = match number {
-        INodeNo::ROOT => (FileType::Directory, 0o755),
-        _ => (FileType::RegularFile, 0o666),
-    };
-    FileAttr {
-        ino: number,
-        size: 0,
-        blocks: 0,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
-}
-
-impl Filesystem for OneFile {
-    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        config
-            .add_capabilities(InitFlags::FUSE_FLOCK_LOCKS | InitFlags::FUSE_POSIX_LOCKS)
-            .map_err(|_| std::io::Error::other("the kernel passes no locks on"))
-    }
-
-    fn lookup(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEntry) {
-        reply.entry(&Duration::ZERO, &attributes(INodeNo(2)), Generation(0));
-    }
-
-    fn getattr(
-        &self,
-        _request: &Request,
-        number: INodeNo,
-        _opened: Option<FileHandle>,
-        reply: ReplyAttr,
-    ) {
-        reply.attr(&Duration::ZERO, &attributes(number));
-    }
-
-    fn open(&self, _request: &Request, _number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::empty());
-    }
-
-    fn flush(
-        &self,
-        _request: &Request,
-        _number: INodeNo,
-        _opened: FileHandle,
-        _owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
-        reply.ok();
-    }
-
-    fn setlk(
-        &self,
-        request: &Request,
-        _number: INodeNo,
-        _opened: FileHandle,
-        owner: LockOwner,
-        _start: u64,
-        _end: u64,
-        kind: i32,
-        _pid: u32,
-        _sleep: bool,
-        reply: ReplyEmpty,
-    ) {
+impl Does for Waits {
+    fn locked(&self, request: &Request, owner: LockOwner, kind: i32, reply: ReplyEmpty) {
         if kind == libc::F_UNLCK {
             reply.ok();
             return;
         }
-        self.0.0.lock().unwrap().push(Waiting {
+        self.0.lock().unwrap().push(Waiting {
             thread: request.pid(),
             owner,
             reply,

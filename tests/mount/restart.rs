@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         what_is_detached_stays_until_it_expires(ROOT, "dash");
         content_links_and_directories_are_there_again();
         a_locked_board_is_the_openers_from_then_on("flock");
+        waits_of_a_daemon_before_are_over("flock");
         losers_stay_losers();
         none_is_recorded_that_was_not_wanted();
         a_full_disk_gives_nothing_out_and_takes_back(ROOT, "mount", "umount");
@@ -267,6 +268,30 @@ fn a_locked_board_is_the_openers_from_then_on() {
     served.run("flock -n $L/b true").ok();
 }
 
+fn waits_of_a_daemon_before_are_over() {
+    let mut served = Served::new(&[]);
+    let mut one = served.shell();
+    let mut two = served.shell();
+    assert_eq!(tell(&mut one, "exec 9>$L/b; flock 9"), "= 0");
+    two.say("exec 9>$L/b; flock 9");
+    eventually("it waits", PATIENCE, || {
+        value(&served.read("b").unwrap(), "waiters") == "1"
+    });
+    served.again();
+    assert_ne!(two.line(), "= 0");
+    // Not the death of the first one that serves, which would be an end.
+    let daemon = served.daemon.as_ref().unwrap();
+    let serves = serving(daemon.pid());
+    kill_process(Pid::from_raw(serves.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    eventually("another serves", PATIENCE, || {
+        daemon.stderr().contains("is served on")
+    });
+    assert_eq!(served.holder("b"), Some(one.pid()));
+    assert_eq!(value(&served.read("b").unwrap(), "waiters"), "0");
+    one.kill();
+    served.run("touch $L/b && rm $L/b").ok();
+}
+
 fn losers_stay_losers() {
     let mut served = Served::new(&[]);
     let mut winner = served.shell();
@@ -287,10 +312,10 @@ fn none_is_recorded_that_was_not_wanted() {
 }
 
 /// A file system of its own with little room.
-struct Small(std::path::PathBuf);
+pub struct Small(pub std::path::PathBuf);
 
 impl Small {
-    fn new(dir: &Path) -> Small {
+    pub fn new(dir: &Path) -> Small {
         fs::create_dir(dir).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])

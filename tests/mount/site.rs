@@ -33,6 +33,20 @@ impl Site {
 
     /// Starts a daemon on a directory in it.
     pub fn start(&self, dir: &str, args: &[&str]) -> Running {
+        self.start_with(None, dir, args)
+    }
+
+    /// The same with faults on purpose, waiting until it is ready.
+    #[track_caller]
+    pub fn serve_with(&self, faults: &Path, dir: &str) -> Running {
+        let running = self.start_with(Some(faults), dir, &[]);
+        eventually("it is ready", PATIENCE, || {
+            running.stderr().contains("ready:")
+        });
+        running
+    }
+
+    fn start_with(&self, faults: Option<&Path>, dir: &str, args: &[&str]) -> Running {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig=TERM", BOARDLOCK, "mount"]);
         command.args(args);
@@ -43,6 +57,9 @@ impl Site {
         }
         command.arg(self.path(dir));
         command.env("NO_COLOR", "1").env_remove("BOARDLOCK_LOG");
+        if let Some(faults) = faults {
+            command.env(crate::fault::VARIABLE, faults);
+        }
         Running::start(command)
     }
 
@@ -66,7 +83,7 @@ impl Site {
         output
     }
 
-    /// How many mounts there are in it.
+    /// How many lock directories are mounted in it.
     pub fn mounts(&self) -> usize {
         mounts(self.temp.path())
     }
@@ -75,25 +92,31 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         // Daemons are gone by now; what they left is not walked into.
-        while mountinfo::read().is_ok_and(|all| {
-            all.iter().rev().any(|mount| {
-                mount.point.starts_with(self.temp.path())
-                    && Command::new("umount")
-                        .arg("-l")
-                        .arg(&mount.point)
-                        .status()
-                        .is_ok_and(|status| status.success())
-            })
-        }) {}
+        unmount(self.temp.path());
     }
 }
 
-/// How many mounts there are in a directory.
+/// Takes away whatever is mounted in a directory.
+pub fn unmount(below: &Path) {
+    let below = std::fs::canonicalize(below).unwrap_or_else(|_| below.to_owned());
+    while mountinfo::read().is_ok_and(|all| {
+        all.iter().rev().any(|mount| {
+            mount.point.starts_with(&below)
+                && Command::new("umount")
+                    .arg("-l")
+                    .arg(&mount.point)
+                    .status()
+                    .is_ok_and(|status| status.success())
+        })
+    }) {}
+}
+
+/// How many lock directories are mounted in a directory.
 pub fn mounts(below: &Path) -> usize {
     let below = std::fs::canonicalize(below).unwrap_or_else(|_| below.to_owned());
     let all = mountinfo::read().unwrap();
     all.iter()
-        .filter(|mount| mount.point.starts_with(&below))
+        .filter(|mount| mount.ours() && mount.point.starts_with(&below))
         .count()
 }
 

@@ -63,6 +63,10 @@ fn a_signal_ends_the_daemon_and_the_mount() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut lab = Lab::new(&[]);
         assert_eq!(lab.stop(signal).code(), Some(0), "{:?}", lab.log());
-        assert!(!lab.sh("sh", "findmnt \"$LOCKS\"").status.success());
+        assert!(
+            !lab.sh("sh", "findmnt -t fuse.boardlock \"$LOCKS\"")
+                .status
+                .success()
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::lock::file_lock::LockKind::{Exclusive, Shared};
 use crate::lock::ids::Handle;
 use crate::lock::locking::Tried;
 use crate::lock::open::OpenMode;
+use crate::lock::options::Options;
 
 /// A script that has locked `b` as `exec 9>b; flock 9` does.
 fn locked(lab: &mut Lab, who: &Caller) -> Handle {
@@ -75,6 +76,29 @@ fn others_are_refused_or_wait() {
     lab.unflock(&alice(), file);
     assert_eq!(lab.answered(wait), Some(Ok(None)));
     assert_eq!(lab.stat("b").user, BOB);
+}
+
+#[test]
+fn a_user_has_so_many_who_wait() {
+    let mut lab = Lab::with(Options {
+        max_waiting: 2,
+        ..Options::default()
+    });
+    let file = locked(&mut lab, &alice());
+    let wait = |lab: &mut Lab, who: &Caller| {
+        let file = opened(lab, who);
+        lab.wait_flock(who, file, Exclusive)
+    };
+    let first = wait(&mut lab, &bob()).unwrap();
+    wait(&mut lab, &bob()).unwrap();
+    assert_eq!(wait(&mut lab, &bob()), Err(Refusal::NoLocks));
+    // Another's are his own; who has left, or got it, counts no more.
+    let roots = wait(&mut lab, &root()).unwrap();
+    lab.table.leave(roots, Refusal::Interrupted, &lab.now);
+    lab.unflock(&alice(), file);
+    assert_eq!(lab.answered(first), Some(Ok(None)));
+    wait(&mut lab, &bob()).unwrap();
+    assert_eq!(wait(&mut lab, &bob()), Err(Refusal::NoLocks));
 }
 
 #[test]

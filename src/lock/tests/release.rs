@@ -27,6 +27,7 @@ const HOLDER_ALONE: Options = Options {
     open_wait: crate::lock::options::OPEN_WAIT,
     max_boards: 100,
     max_per_user: 100,
+    max_waiting: 100,
     daemon: DAEMON.uid,
 };
 
