@@ -1,6 +1,6 @@
 //! File locks, and the requests that are answered later.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::Service;
 use super::desk::Desk;
+use super::early::Early;
 use super::request::{Failure, Sender};
 use crate::lock::attributes::Attributes;
 use crate::lock::file_lock::{LockCall, LockKind};
@@ -34,7 +35,7 @@ pub(super) struct Pending {
     answers: HashMap<WaitId, (Sender, Answer)>,
     polls: HashMap<Handle, Tell>,
     /// Interrupts that overtook their requests.
-    early: HashSet<WaitId>,
+    early: Early<WaitId>,
     /// The threads whose opens were answered that the board is gone, and when:
     /// the kernel walks the path for them again, once.
     walking: VecDeque<(Pid, BootTime)>,
@@ -53,10 +54,6 @@ const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
 
 /// As many opens as can be walked again at a time; more are only forgotten.
 const WALKING: usize = 256;
-
-/// As many interrupts are kept that came before their requests were put aside: no
-/// more requests are overtaken at a time.
-const EARLY: usize = 1024;
 
 /// A path is walked in less, on a machine that has much else to do and through the
 /// death of a daemon, too.
@@ -131,16 +128,6 @@ impl Pending {
             .position(|(walking, _)| Some(*walking) == thread);
         found.and_then(|at| self.walking.remove(at)).is_some()
             || self.may_walk.is_some_and(|until| now < until)
-    }
-
-    /// The interrupt of a request that does not wait: it does not yet, if it was
-    /// overtaken, or not any more.
-    fn too_early(&mut self, wait: WaitId) {
-        if !turn::is_overtaking() {
-            self.early.clear();
-        } else if self.early.len() < EARLY {
-            self.early.insert(wait);
-        }
     }
 
     /// Has a request made anew. To be called under the lock under which requests
@@ -256,7 +243,7 @@ impl Service {
             let mut state = self.state.lock();
             match state.pending.answers.get(&wait) {
                 Some((sender, _)) => (*sender, state.table.is_sent_back(wait)),
-                None => return state.pending.too_early(wait),
+                None => return state.pending.early.keep(wait, turn::is_overtaking()),
             }
         };
         // While it still waits for the answer, and can be read. Who comes again
@@ -327,7 +314,7 @@ impl Desk<'_> {
     /// before.
     pub(super) fn put_aside(&mut self, wait: WaitId, sender: Sender, answer: Answer) {
         self.pending.answers.insert(wait, (sender, answer));
-        if self.pending.early.remove(&wait) {
+        if self.pending.early.take(&wait) {
             self.table.leave(wait, Refusal::Interrupted, &self.now);
         }
     }

@@ -4,6 +4,7 @@
 mod adopt;
 mod content;
 mod desk;
+mod early;
 mod lines;
 mod locks;
 mod opens;
