@@ -196,15 +196,20 @@ impl Lab {
         lab
     }
 
-    /// Puts all servers on the first core.
+    /// Puts all servers on the first core, with the processes that they have started.
     fn to_one_core(&self) {
         for server in &self.servers {
-            let pid = server.id().to_string();
-            let mut taskset = Command::new("taskset");
-            taskset
-                .args(["-a", "-c", "-p", "0", &pid])
-                .stdout(Stdio::null());
-            assert!(taskset.status().unwrap().success());
+            let pid = server.id();
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            let children = children.unwrap_or_default();
+            let children = children.split_whitespace().map(str::to_owned);
+            for pid in children.chain([pid.to_string()]) {
+                let mut taskset = Command::new("taskset");
+                taskset
+                    .args(["-a", "-c", "-p", "0", &pid])
+                    .stdout(Stdio::null());
+                assert!(taskset.status().unwrap().success());
+            }
         }
     }
 
