@@ -186,7 +186,10 @@ impl Connection {
             let reason = format!("the connection of {dir} was aborted");
             return Err(ServeError::after(reason));
         }
-        log::info!("{dir} is unmounted");
+        // Else whoever keeps it says so.
+        if self.inherited.is_none() {
+            log::info!("{dir} is unmounted");
+        }
         Ok(())
     }
 

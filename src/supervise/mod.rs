@@ -146,7 +146,10 @@ impl Keeper {
                     }
                     continue;
                 }
-                Attended::Died(status) if status.success() => return Ok(Ended::Well),
+                Attended::Died(status) if status.success() => {
+                    log::info!("{} is unmounted", self.dir());
+                    return Ok(Ended::Well);
+                }
                 Attended::Died(status) => status,
             };
             self.look();

@@ -364,7 +364,7 @@ fn crowd(lab: &Lab) -> Running {
     crowd.say(&MANY.to_string());
     crowd.expect("all started");
     // Each of them is a thread of its own, on a machine that may be busy.
-    eventually("a thousand wait", 4 * PATIENCE, || {
+    eventually("a thousand wait", PATIENCE, || {
         lab.status("b")["waiters"] == MANY.to_string()
     });
     crowd
