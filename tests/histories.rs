@@ -34,6 +34,8 @@ mod plan;
 mod pool;
 #[path = "mount/process.rs"]
 mod process;
+#[path = "histories/random.rs"]
+mod random;
 #[path = "histories/record.rs"]
 mod record;
 #[path = "histories/report.rs"]
@@ -44,6 +46,8 @@ mod search;
 mod stage;
 #[path = "histories/sys.rs"]
 mod sys;
+#[path = "histories/timer.rs"]
+mod timer;
 #[macro_use]
 #[path = "mount/trial.rs"]
 mod trial;

@@ -46,6 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// System calls come first.
     pub const ALL: [Kind; 13] = [
         Kind::Open,
         Kind::Remove,
@@ -63,17 +64,7 @@ impl Kind {
     ];
 
     /// Those that are system calls.
-    pub const CALLS: &'static [Kind] = &[
-        Kind::Open,
-        Kind::Remove,
-        Kind::Make,
-        Kind::Look,
-        Kind::Close,
-        Kind::Lock,
-        Kind::Unlock,
-        Kind::Wait,
-        Kind::OpenWait,
-    ];
+    pub const CALLS: &'static [Kind] = Kind::ALL.split_at(9).0;
 
     /// Whether it lasts as long as others have a board, or is no call.
     pub fn waits(self) -> bool {

@@ -11,37 +11,14 @@ use libc::{EAGAIN, EBUSY, EEXIST, EINTR, EISDIR, ENOENT};
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, XattrFlags};
 
 use super::ledger::{Kind, Phase, Writer};
+use super::random::Random;
 use super::sys::{self, Family, Want};
+use super::timer;
 
 /// Boards that all clients want.
 const BOARDS: u64 = 5;
 /// More that are taken by link(2) alone.
 const LINKED: u64 = 2;
-
-/// Numbers that look random (splitmix64).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D))
-    }
-
-    fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, below: u64) -> u64 {
-        self.number() % below.max(1)
-    }
-
-    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-}
 
 struct Load {
     locks: PathBuf,
@@ -382,9 +359,9 @@ impl Load {
         }
         let limit = Duration::from_micros(1 + self.random.below(20_000));
         let handled = sys::handled();
-        sys::timer(Some(limit));
+        timer::set(Some(limit));
         let got = self.call(Kind::Wait, || sys::lock(fd, family, want, true));
-        sys::timer(None);
+        timer::set(None);
         match got {
             Ok(()) => true,
             Err(EINTR) if sys::handled() != handled => {

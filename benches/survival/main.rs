@@ -29,7 +29,11 @@ mod ledger;
 mod load;
 #[path = "../../tests/mount/process.rs"]
 mod process;
+#[path = "../../tests/histories/random.rs"]
+mod random;
 mod sys;
+#[path = "../../tests/histories/timer.rs"]
+mod timer;
 #[allow(unused_macros)]
 #[path = "../../tests/mount/trial.rs"]
 mod trial;
@@ -44,7 +48,7 @@ use tempfile::TempDir;
 use fault::{CAN, Deaths, Faults, RETURNING, SERVING};
 use lab::Lab;
 use ledger::{Kind, Ledger, Phase};
-use load::Random;
+use random::Random;
 
 /// Clients at a time.
 const CLIENTS: usize = 10;

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -112,20 +111,4 @@ pub fn prepare() {
 /// How often a signal has ended, or could have ended, a wait.
 pub fn handled() -> u32 {
     HANDLED.load(Ordering::Relaxed)
-}
-
-/// Starts or, with none, stops a timer that goes off again and again.
-pub fn timer(limit: Option<Duration>) {
-    let limit = limit.unwrap_or_default();
-    let time = libc::timeval {
-        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_usec: libc::suseconds_t::from(limit.subsec_micros()),
-    };
-    let timer = libc::itimerval {
-        it_interval: time,
-        it_value: time,
-    };
-    // SAFETY: the new value is one, and the old one is not asked for.
-    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "setitimer");
 }

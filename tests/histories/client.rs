@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::action::{Action, BOARDS, Board, Family, How, Mode, SIZE, SLOTS, Slot, Sure, Wait};
 use super::record::{Answer, Log, WAITERS, Waiters};
 use super::sys;
+use super::timer;
 
 /// The argument by which this program becomes a client.
 pub const ARGUMENT: &str = "--as-client";
@@ -125,14 +126,14 @@ impl Client {
         let mut alarm = 0;
         if let Some(limit) = limit {
             alarm = sys::now() + u64::try_from(limit.as_nanos()).unwrap_or(0);
-            sys::timer(Some(limit));
+            timer::set(Some(limit));
         }
         let begin = sys::now();
         self.log.before(action, begin, alarm).unwrap();
         let (result, value, waiters) = call(self);
         let end = sys::now();
         if limit.is_some() {
-            sys::timer(None);
+            timer::set(None);
         }
         let answer = Answer {
             errno: result.as_ref().err().copied().unwrap_or(0),

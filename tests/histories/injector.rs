@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::fault::{CAN, Deaths, Faults, RETURNING, SERVING};
 use super::lab::{Lab, serving};
-use super::plan::Random;
 use super::process::PATIENCE;
+use super::random::Random;
 
 /// What is due at a point is not done if it does not get there for so long.
 const IDLE: Duration = Duration::from_millis(300);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::action::{Action, Board, Family, How, Mode, Slot, Sure, Wait};
 use super::history::{History, Poke};
-use super::plan::Random;
 use super::pool::{PATIENCE, Pool};
+use super::random::Random;
 use super::record::Record;
 use super::stage::Stage;
 

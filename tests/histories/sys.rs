@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -96,23 +95,6 @@ fn whole(mode: Option<Mode>) -> libc::flock {
         l_len: 0,
         l_pid: 0,
     }
-}
-
-/// Starts or, with none, stops the timer, which goes off again and again until
-/// it is stopped: one that goes off before the wait begins does no harm.
-pub fn timer(limit: Option<Duration>) {
-    let limit = limit.unwrap_or_default();
-    let time = libc::timeval {
-        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_usec: libc::suseconds_t::from(limit.subsec_micros()),
-    };
-    let timer = libc::itimerval {
-        it_interval: time,
-        it_value: time,
-    };
-    // SAFETY: the new value is one, and the old one is not asked for.
-    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
-    assert_eq!(set, 0, "setitimer");
 }
 
 extern "C" fn ends_waits(_: libc::c_int) {
