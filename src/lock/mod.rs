@@ -35,6 +35,7 @@ pub mod record;
 pub mod refusal;
 pub mod release;
 pub mod rename;
+pub mod restored;
 pub mod saved;
 mod sound;
 pub mod table;

@@ -1,4 +1,4 @@
-//! What of the table outlives the daemon, and how it comes back.
+//! What of the table outlives the daemon. How it comes back is told in `restored`.
 //!
 //! Where the connection outlives the daemon as well, all of it does. Else open files
 //! are not connected any more: a board that file locks held is held by the processes
@@ -9,15 +9,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::caller::Chain;
-use super::claim::{Claim, ClaimId, Holder, Refused};
-use super::effect::End;
+use super::claim::{Claim, Holder, Refused};
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::locking::BoardFile;
-use super::node::{Body, Directory, Node};
+use super::node::{Body, Node};
 use super::open::Open;
-use super::queue::{AWAY, Asking, Waiter};
+use super::queue::Waiter;
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now, Timestamp};
 
@@ -91,18 +89,18 @@ pub(super) enum SavedBody {
 pub(super) struct SavedClaim {
     pub(super) id: u64,
     pub(super) holder: SavedHolder,
-    user: User,
-    command: String,
-    via: String,
+    pub(super) user: User,
+    pub(super) command: String,
+    pub(super) via: String,
     pub(super) token: Token,
-    since: (Timestamp, BootTime),
-    expiry: Option<SavedExpiry>,
-    mtime: Option<Timestamp>,
-    atime: Option<Timestamp>,
-    note: Option<Vec<u8>>,
-    named: bool,
-    refused: Refused,
-    locker: Option<Pid>,
+    pub(super) since: (Timestamp, BootTime),
+    pub(super) expiry: Option<SavedExpiry>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) atime: Option<Timestamp>,
+    pub(super) note: Option<Vec<u8>>,
+    pub(super) named: bool,
+    pub(super) refused: Refused,
+    pub(super) locker: Option<Pid>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +112,7 @@ pub(super) enum SavedHolder {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum SavedExpiry {
+pub(super) enum SavedExpiry {
     Lease {
         length: std::time::Duration,
         ends: BootTime,
@@ -140,28 +138,6 @@ pub struct Saved {
     pub counters: Counters,
     /// All of it.
     pub values: BTreeMap<Key, Value>,
-}
-
-/// How a saved table comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Return {
-    /// On the same connection: with open files, file locks and waiters.
-    Connected,
-    /// On another one of the same boot.
-    SameBoot,
-    /// On another boot: no process is left, and boot times mean nothing.
-    OtherBoot,
-}
-
-/// What came back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// Boards that are held still.
-    pub held: usize,
-    /// Boards that nobody is left to hold.
-    pub freed: usize,
-    /// What contradicted the rest, and was left out.
-    pub lost: usize,
 }
 
 impl SavedInode {
@@ -294,142 +270,6 @@ impl Table {
             locks: node.locks.clone(),
         })
     }
-
-    /// Takes a saved table over, into an empty one. `openers` finds the processes
-    /// that opened locked files and live.
-    pub fn restore(
-        &mut self,
-        now: &Now,
-        saved: Saved,
-        how: Return,
-        openers: impl Fn(&[BoardFile]) -> Vec<ProcessId>,
-    ) -> Restored {
-        let (saved, lost) = saved.sound(how);
-        let mut restored = Restored {
-            lost,
-            ..Restored::default()
-        };
-        self.advance(saved.counters);
-        let mut names = Vec::new();
-        let (mut ended, mut orders) = (Vec::new(), Vec::new());
-        let (mut opens, mut waiters) = (Vec::new(), Vec::new());
-        for (key, value) in saved.values {
-            let (ino, inode) = match (key, value) {
-                (Key::Inode(ino), Value::Inode(inode)) => (ino, inode),
-                (Key::Open(handle), Value::Open(SavedOpen(open))) => {
-                    opens.push((handle, open));
-                    continue;
-                }
-                (Key::Wait(wait), Value::Wait(SavedWaiter(waiter))) => {
-                    waiters.push((wait, waiter));
-                    continue;
-                }
-                _ => {
-                    restored.lost += 1;
-                    continue;
-                }
-            };
-            if how != Return::Connected && inode.names.is_empty() {
-                continue;
-            }
-            let body = match inode.body {
-                SavedBody::File(content) => Body::File(content),
-                SavedBody::Directory => Body::Directory(Directory::default()),
-                SavedBody::Link(target) => Body::Link(target.into()),
-            };
-            let mut node = Node::new(body, inode.last);
-            node.charged = inode.charged;
-            if let Some(claim) = inode.claim {
-                let (mut claim, ends) = claim.restored(now, how, || openers(&inode.locked));
-                claim.maker = inode.charged;
-                if ends {
-                    ended.push(ino);
-                } else {
-                    restored.held += 1;
-                }
-                node.claim = Some(claim);
-            }
-            if how == Return::Connected {
-                node.locks = inode.locks;
-                for (dir, name) in inode.former {
-                    let key = (dir, name.into_boxed_slice());
-                    node.former.push(key.clone());
-                    self.former.entry(key).or_default().push(ino);
-                }
-            }
-            self.nodes.insert(ino, node);
-            if inode.names.len() > 1 {
-                orders.push((ino, inode.names.clone()));
-            }
-            names.extend(inode.names.into_iter().map(|name| (name, ino)));
-        }
-        // As they stand in their directories.
-        names.sort_by_key(|((_, _, place), _)| *place);
-        for ((dir, name, _), ino) in names {
-            match self.nodes.get(&dir).and_then(Node::directory) {
-                Some(directory) if directory.get(&name).is_none() => {
-                    self.add_name(dir, &name, ino);
-                }
-                _ => restored.lost += 1,
-            }
-        }
-        // The first of its names is what it is called.
-        for (ino, order) in orders {
-            if let Some(node) = self.nodes.get_mut(&ino) {
-                let place = |(dir, name): &(Ino, Box<[u8]>)| {
-                    order
-                        .iter()
-                        .position(|(at, called, _)| at == dir && **called == **name)
-                };
-                node.names.sort_by_key(place);
-            }
-        }
-        let all: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
-        for ino in all.iter().copied() {
-            let lineage = self.claim(ino).map(|claim| claim.holder.lineage().to_vec());
-            if let Some(lineage) = lineage {
-                self.hang_on(ino, &lineage);
-                self.set_deadline(ino);
-            }
-        }
-        if how == Return::Connected {
-            self.connect(opens, waiters, now);
-        }
-        for ino in ended {
-            restored.freed += 1;
-            self.lose(ino, &End::Died, now);
-        }
-        // Nobody waits for what is free, and no directory that is over stays.
-        for ino in all {
-            self.settle_board(ino, now);
-            self.sweep(ino, now);
-        }
-        restored
-    }
-
-    fn connect(
-        &mut self,
-        opens: Vec<(Handle, Open)>,
-        mut waiters: Vec<(WaitId, Waiter)>,
-        now: &Now,
-    ) {
-        for (handle, open) in opens {
-            if let Some(node) = self.nodes.get_mut(&open.ino) {
-                node.opens.push(handle);
-                self.opens.insert(handle, open);
-            }
-        }
-        waiters.sort_by_key(|(_, waiter)| waiter.arrival);
-        for (wait, mut waiter) in waiters {
-            // The kernel sends its request once more, unless a signal has ended it.
-            waiter.asking = Asking::Away(BootTime(now.boot.0.saturating_add(AWAY)));
-            self.last_arrival = self.last_arrival.max(waiter.arrival);
-            if let Some(node) = self.nodes.get_mut(&waiter.ino) {
-                node.queue.push(wait);
-                self.put_waiter(wait, waiter);
-            }
-        }
-    }
 }
 
 impl SavedClaim {
@@ -461,78 +301,6 @@ impl SavedClaim {
             named: claim.named,
             refused: claim.refused.saved(),
             locker: claim.locker,
-        }
-    }
-
-    /// The claim, and whether nobody is left to hold it.
-    fn restored(
-        self,
-        now: &Now,
-        how: Return,
-        openers: impl FnOnce() -> Vec<ProcessId>,
-    ) -> (Claim, bool) {
-        let same_boot = how != Return::OtherBoot;
-        let holder = match self.holder {
-            SavedHolder::Process(lineage) if same_boot => Holder::Process(lineage),
-            SavedHolder::Files if how == Return::Connected => Holder::Files(Vec::new()),
-            SavedHolder::Files if same_boot => Holder::Process(openers()),
-            SavedHolder::Process(_) | SavedHolder::Files => Holder::Process(Vec::new()),
-            SavedHolder::Detached => Holder::Detached,
-            SavedHolder::Gone => Holder::Gone,
-        };
-        let ends = matches!(&holder, Holder::Process(lineage) if lineage.is_empty());
-        let since = match same_boot {
-            true => Now {
-                wall: self.since.0,
-                boot: self.since.1,
-            },
-            // It is older than this boot.
-            false => Now {
-                wall: self.since.0,
-                boot: BootTime::default(),
-            },
-        };
-        let claim = Claim {
-            id: ClaimId(self.id),
-            holder,
-            user: self.user,
-            command: self.command,
-            via: Chain(self.via),
-            token: self.token,
-            since,
-            expiry: self.expiry.map(|expiry| expiry.restored(now, same_boot)),
-            mtime: self.mtime,
-            atime: self.atime,
-            note: self.note,
-            named: self.named,
-            likely: None,
-            ending: false,
-            locker: self.locker,
-            refused: if same_boot {
-                self.refused
-            } else {
-                Refused::default()
-            },
-            maker: self.user.uid,
-        };
-        (claim, ends)
-    }
-}
-
-impl SavedExpiry {
-    fn restored(self, now: &Now, same_boot: bool) -> Expiry {
-        match self {
-            SavedExpiry::Lease { length, ends, .. } if same_boot => Expiry::Lease { length, ends },
-            SavedExpiry::Lease { length, wall, .. } => {
-                // The machine was off for a while; no clock has counted it but
-                // the one on the wall, which never makes a lease longer.
-                let left = wall.since(now.wall).unwrap_or_default().min(length);
-                Expiry::Lease {
-                    length,
-                    ends: BootTime(now.boot.0.saturating_add(left)),
-                }
-            }
-            SavedExpiry::At(moment) => Expiry::At(moment),
         }
     }
 }

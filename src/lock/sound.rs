@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::file_lock::{FileLock, Key as Owner, LockKind};
 use super::ids::{Handle, Ino};
 use super::node::check_name;
-use super::saved::{Counters, Key, Return, Saved, SavedBody, SavedHolder, SavedInode, Value};
+use super::restored::Return;
+use super::saved::{Counters, Key, Saved, SavedBody, SavedHolder, SavedInode, Value};
 
 /// No number gets as far by being given out.
 const FAR: u64 = 1 << 62;

@@ -6,7 +6,8 @@ use crate::clock;
 use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
-use crate::lock::saved::{Restored, Return, SavedInode};
+use crate::lock::restored::{Restored, Return};
+use crate::lock::saved::SavedInode;
 use crate::store::{Found, Store};
 
 impl Service {

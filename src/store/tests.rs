@@ -9,7 +9,7 @@ use crate::lock::caller::{Caller, Chain, Standing};
 use crate::lock::ids::Ino;
 use crate::lock::ids::{Gid, Token, Uid, User};
 use crate::lock::options::Options;
-use crate::lock::saved::Return;
+use crate::lock::restored::Return;
 use crate::lock::time::Now;
 
 const USER: User = User {

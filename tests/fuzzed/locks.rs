@@ -15,7 +15,8 @@ use boardlock::lock::locking::{BoardFile, Tried};
 use boardlock::lock::open::{OpenMode, Opened};
 use boardlock::lock::options::{OpenRule, Options};
 use boardlock::lock::rename::RenameKind;
-use boardlock::lock::saved::{self, Return, Saved};
+use boardlock::lock::restored::Return;
+use boardlock::lock::saved::{self, Saved};
 use boardlock::lock::time::{BootTime, Now, Timestamp};
 use boardlock::lock::{Refusal, Table};
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use boardlock::lock::Table;
-use boardlock::lock::saved::{Counters, Key, Return, Saved, Value};
+use boardlock::lock::restored::Return;
+use boardlock::lock::saved::{Counters, Key, Saved, Value};
 use boardlock::store::format::{Frame, MAGIC, Owner, push, read};
 
 use super::driver::{Run, Wrong};

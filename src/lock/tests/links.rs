@@ -3,7 +3,7 @@
 use super::cast::*;
 use super::lab::*;
 use crate::lock::effect::End;
-use crate::lock::saved::Return;
+use crate::lock::restored::Return;
 use crate::lock::{Refusal, Table};
 
 /// `tmp` and `b` are one board of alice's, as link-style lockers make it.

@@ -5,7 +5,8 @@ use super::lab::*;
 use crate::lock::Table;
 use crate::lock::file_lock::{Key as Owner, LockKind::Exclusive};
 use crate::lock::ids::{Handle, Ino, WaitId};
-use crate::lock::saved::{Key, Restored, Return, Saved, SavedInode, Value};
+use crate::lock::restored::{Restored, Return};
+use crate::lock::saved::{Key, Saved, SavedInode, Value};
 
 fn inode(saved: &mut Saved, ino: Ino) -> &mut SavedInode {
     match saved.values.get_mut(&Key::Inode(ino)) {
