@@ -132,7 +132,7 @@ fn a_dead_mount_is_detached() {
     drop((mounted, device));
     let error = fs::metadata(temp.path()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
-    let (mounted, device) = mount(prepare(temp.path(), false).unwrap(), None).unwrap();
+    let (mounted, device) = mount(temp.prepare_again().unwrap(), None).unwrap();
     let served = serve(device);
     assert!(fs::read_dir(temp.path()).unwrap().next().is_none());
     mounted.unmount().unwrap();

@@ -69,6 +69,12 @@ fn open_to_root(dir: &Path, error: nix::Error) {
     );
 }
 
+#[cfg(test)]
+use {
+    super::prepare::{MountError, Prepared, prepare},
+    std::time::{Duration, Instant},
+};
+
 /// A directory for a test, in which nothing stays mounted.
 #[cfg(test)]
 pub(super) struct Site(tempfile::TempDir);
@@ -81,6 +87,22 @@ impl Site {
 
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Prepares it though it was locked just now: a child that another test starts
+    /// has the descriptors of this process until it runs its program.
+    pub fn prepare_again(&self) -> Result<Prepared, MountError> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match prepare(self.path(), false) {
+                Err(error)
+                    if error.to_string().contains("has it locked") && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                prepared => return prepared,
+            }
+        }
     }
 }
 
