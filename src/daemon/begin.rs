@@ -15,6 +15,7 @@ use crate::printable::printable;
 use crate::process::Lists;
 use crate::service::{self, Service};
 use crate::store::{self, Store};
+use crate::supervise::powers;
 
 pub(super) fn options(plan: &MountPlan) -> Options {
     Options {
@@ -64,6 +65,12 @@ pub(super) fn state(
             }
         },
     };
+    if !powers::may_write_beside(&path) {
+        return Err(format!(
+            "whoever serves could not write to {} anew: put it into a directory of root's own",
+            shown(&path)
+        ));
+    }
     let owner = store::owner(dir).map_err(|e| format!("cannot tell which boot this is: {e}"))?;
     match Store::open(&path, owner) {
         Ok(opened) => Ok(Some(opened)),

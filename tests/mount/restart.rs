@@ -1,6 +1,7 @@
 //! What was held when the daemon ended, and is when it is started again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::lab::{copy_program, serving};
+use crate::lab::{NOBODY, copy_program, serving};
 use crate::process::{Output, PATIENCE, Running, eventually};
-use crate::site::Site;
+use crate::site::{Site, end};
 use crate::trial::{ROOT, which};
 
 pub fn tests() -> Vec<Trial> {
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         none_is_recorded_that_was_not_wanted();
         a_full_disk_gives_nothing_out_and_takes_back(ROOT, "mount", "umount");
         a_state_file_that_is_not_good_is_told_of();
+        a_state_file_among_a_users_files_is_refused(ROOT);
         killed_while_boards_come_and_go("python3");
     ]
 }
@@ -364,6 +366,20 @@ fn a_full_disk_gives_nothing_out_and_takes_back() {
     eventually("there is room", PATIENCE, || {
         served.run("touch $L/a").status.success()
     });
+}
+
+fn a_state_file_among_a_users_files_is_refused() {
+    // Whoever serves could not replace it, and the user could.
+    let site = Site::new();
+    let theirs = site.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+    let state = theirs.join("state").display().to_string();
+    site.refused(DAEMON, &["--state", &state], 1, &["of root's own"]);
+    assert_eq!(site.mounts(), 0);
+    assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
+    fs::set_permissions(&theirs, PermissionsExt::from_mode(0o1777)).unwrap();
+    end(site.serve(DAEMON, &["--state", &state]), Signal::TERM);
 }
 
 fn a_state_file_that_is_not_good_is_told_of() {

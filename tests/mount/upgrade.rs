@@ -129,7 +129,7 @@ fn who_has_less_than_the_daemon_is_refused() {
     let before = program(&lab);
     let asks = format!("{another} upgrade \"$LOCKS\"");
     let refused = |output: Output| {
-        output.fails(1).said("cannot upgrade");
+        output.fails(1).said("that is for root");
         assert_eq!(program(&lab), before);
     };
     refused(lab.sh_as(NOBODY, "sh", &asks));
