@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod daemon;
 pub mod fault;
@@ -18,6 +19,7 @@ pub mod migrate;
 pub mod printable;
 pub mod process;
 pub mod report;
+pub mod schema;
 pub mod service;
 pub mod store;
 pub mod supervise;
