@@ -14,6 +14,9 @@ use crate::service::{Failure, Sender, Service};
 /// Set on the lock directory itself it has the program of whoever sets it go on.
 pub const UPGRADE: &str = "user.boardlock.upgrade";
 
+/// As an expiry: the lease that applies, from now on.
+pub const RENEW: &[u8] = b"renew";
+
 const PREFIX: &[u8] = b"user.boardlock.";
 
 const NAMES: [&str; 6] = ["holder", "pid", "since", "expires", "token", "note"];
@@ -71,6 +74,9 @@ pub fn set(
         "note" => {
             let note = value.filter(|note| !note.is_empty()).map(<[u8]>::to_vec);
             service.set_note(sender, ino, note, there)
+        }
+        "expires" if value.is_some_and(|value| value.trim_ascii() == RENEW) => {
+            service.renew(sender, ino)
         }
         "expires" => service.set_expires(sender, ino, there, |now| match value {
             Some(value) => moment(value, now),
