@@ -37,7 +37,7 @@ pub struct BoardName(PathBuf);
 
 /// Why it is not known which lock directory or board is meant; says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble(String);
+pub struct Trouble(pub(super) String);
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +47,7 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 
