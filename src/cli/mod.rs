@@ -2,9 +2,12 @@
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
 pub mod duration;
+pub mod history;
 pub mod mount;
 pub mod options;
+pub mod status;
 pub mod upgrade;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -46,6 +49,18 @@ pub enum Command {
     /// options that the directory was mounted with. If it does not come to serve, the
     /// one before goes on. For root and the user who mounted; needs Linux 6.9.
     Upgrade(upgrade::UpgradeArgs),
+
+    /// Show which boards are held, by whom, since when and until when
+    Status(status::StatusArgs),
+
+    /// Show who had which board, when, and how it ended
+    History(history::HistoryArgs),
+
+    /// Explain who has a board, how that was found, who was refused it, and what to do
+    ///
+    /// A `touch` that fails can only say that the board is in use. This says the rest. The
+    /// same for programs: boardlock status --json BOARD, boardlock history --json BOARD.
+    Why(why::WhyArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -57,6 +72,9 @@ pub fn main() -> ExitCode {
     match command {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Why(args) => why::run(&args),
     }
 }
 
