@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chronicle;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::Mutex;
 
 use super::{ServeError, begin, shown};
-use crate::cli::options::MountPlan;
+use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
 use crate::fuse::mount::Mounted;
 use crate::fuse::resume;
@@ -18,6 +18,8 @@ use crate::lock::Table;
 use crate::migrate::Found;
 use crate::process::{Proc, Resolver};
 use crate::service::Service;
+use crate::service::view::About;
+use crate::store;
 use crate::supervise::{Inherited, powers};
 use crate::watch::{Event, Watch};
 
@@ -120,6 +122,13 @@ impl Connection {
             }
             service.set_keeper(Arc::clone(inherited));
         }
+        let kept = self.inherited.is_some() && session.can_be_resumed();
+        service.set_about(About {
+            directory: self.mounted.dir.as_os_str().as_encoded_bytes().to_vec(),
+            state: (plan.state != StatePlan::None).then_some(store::FORM),
+            resend: session.can_be_resumed(),
+            upgrade: kept,
+        });
         // Requests wait in the kernel until the session runs: nobody gets a board
         // that is about to be taken over.
         if !self.served {

@@ -9,7 +9,7 @@ use crate::lock::ids::Ino;
 use crate::lock::record::Status;
 use crate::lock::refusal::Refusal;
 use crate::lock::time::{LAST_SECOND, Timestamp};
-use crate::service::{Failure, Sender, Service};
+use crate::service::{Failure, Sender, Service, view};
 
 /// Set on the lock directory itself it has the program of whoever sets it go on.
 pub const UPGRADE: &str = "user.boardlock.upgrade";
@@ -25,7 +25,9 @@ const NAMES: [&str; 6] = ["holder", "pid", "since", "expires", "token", "note"];
 pub fn get(service: &Service, ino: Ino, name: &OsStr) -> Result<Vec<u8>, Failure> {
     // Others are asked for at every turn (security.capability, POSIX ACLs):
     // they are answered without a look at the board.
-    let key = ours(name).ok_or(Refusal::NoAttribute)?;
+    let key = ours(name)
+        .filter(|_| !view::is_view(ino))
+        .ok_or(Refusal::NoAttribute)?;
     let (status, holder) = service.status(ino)?;
     Ok(value(&status, &holder, key).ok_or(Refusal::NoAttribute)?)
 }
@@ -35,6 +37,9 @@ pub fn get(service: &Service, ino: Ino, name: &OsStr) -> Result<Vec<u8>, Failure
 /// # Errors
 /// As for the inode.
 pub fn list(service: &Service, ino: Ino) -> Result<Vec<u8>, Failure> {
+    if view::is_view(ino) {
+        return Ok(Vec::new());
+    }
     let (status, holder) = service.status(ino)?;
     let mut names = Vec::new();
     for key in NAMES {

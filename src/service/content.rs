@@ -127,6 +127,7 @@ impl Service {
         note: Option<Vec<u8>>,
         there: Option<bool>,
     ) -> Result<(), Failure> {
+        self.spare_inode(sender, ino)?;
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
             desk.settle(ino);
@@ -142,6 +143,7 @@ impl Service {
         there: Option<bool>,
         when: impl FnOnce(Timestamp) -> Option<Option<i64>>,
     ) -> Result<(), Failure> {
+        self.spare_inode(sender, ino)?;
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
             desk.settle(ino);

@@ -6,6 +6,8 @@ use std::io;
 use super::lines::{Line, Lines};
 use super::locks::Pending;
 use super::request::Failure;
+use super::view::View;
+use crate::chronicle::Chronicle;
 use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::effect::Effect;
@@ -67,6 +69,8 @@ pub(super) struct Desk<'a> {
     pub pending: &'a mut Pending,
     pub watch: &'a Watch,
     pub store: &'a mut Option<Store>,
+    pub chronicle: &'a mut Chronicle,
+    pub view: &'a mut View,
     pub resolver: &'a Resolver,
     /// The device of the mount, `MAJOR:MINOR`, once it is mounted.
     pub device: Option<&'a str>,
@@ -250,10 +254,14 @@ impl Desk<'_> {
                         }
                     }
                     Effect::Changed(handle) => self.pending.tell(handle),
-                    other => report::effect(&other, self.names, self.now.boot),
+                    other => {
+                        self.chronicle.take(&other, &self.now);
+                        report::effect(&other, self.names, self.now.boot);
+                    }
                 }
             }
         }
+        self.tell_viewers();
         let (boot, wall) = self.table.next_deadlines();
         let retry = BootTime(self.now.boot.0.saturating_add(RETRY));
         let retry = self.table.holds_back().then_some(retry);

@@ -1,0 +1,231 @@
+//! `status.json`: what is held.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::thread;
+
+use serde::Serialize;
+
+use crate::chronicle::refused::Refused;
+use crate::chronicle::{pid_of, text};
+use crate::clock;
+use crate::lock::attributes::Kind;
+use crate::lock::file_lock::LockKind;
+use crate::lock::ids::{Ino, Pid};
+use crate::lock::queue::Waiting;
+use crate::lock::record::Status;
+use crate::lock::time::Timestamp;
+use crate::printable::printable;
+use crate::service::Service;
+use crate::service::desk::Desk;
+
+/// So many boards are looked at before others are let in.
+const SLICE: usize = 128;
+
+/// What comes before the boards.
+#[derive(Serialize)]
+struct Head<'a> {
+    version: u32,
+    directory: &'a str,
+    boardlock: &'a str,
+    now: String,
+    now_unix: i64,
+}
+
+/// A board.
+#[derive(Serialize)]
+struct Board {
+    board: String,
+    kind: &'static str,
+    state: &'static str,
+    holder: Option<String>,
+    uid: Option<u32>,
+    pid: Option<u32>,
+    command: Option<String>,
+    via: Option<String>,
+    since: Option<String>,
+    since_unix: Option<i64>,
+    expires: Option<String>,
+    expires_unix: Option<i64>,
+    expires_in_seconds: Option<i64>,
+    token: Option<u64>,
+    waiters: usize,
+    note: Option<String>,
+    lock: Option<&'static str>,
+    locks: usize,
+    waiting: Vec<Waits>,
+    refused: Vec<RefusedHere>,
+}
+
+/// Who waits for one.
+#[derive(Serialize)]
+struct Waits {
+    place: usize,
+    holder: String,
+    uid: u32,
+    pid: Option<u32>,
+    lock: &'static str,
+    since: String,
+    command: Option<String>,
+}
+
+/// Who was refused one.
+#[derive(Serialize)]
+struct RefusedHere {
+    when: String,
+    holder: String,
+    uid: u32,
+    pid: Option<u32>,
+    command: Option<String>,
+    via: Option<String>,
+    reason: String,
+    code: &'static str,
+}
+
+/// Boards by their paths.
+type Boards = BTreeMap<Vec<u8>, Board>;
+
+impl Service {
+    /// All boards, each as of a moment since this was called, with a slice of them
+    /// looked at at a time. Who has a board that file locks hold is as it was looked
+    /// at last: that takes reading /proc for each.
+    pub(super) fn status_json(&self) -> Vec<u8> {
+        let mut boards = Boards::new();
+        let mut dirs = VecDeque::from([Ino::ROOT]);
+        while let Some(dir) = dirs.pop_front() {
+            let mut place = 0;
+            while let Some(next) = self.act(|desk| desk.slice(dir, place, &mut boards, &mut dirs)) {
+                place = next;
+                thread::yield_now();
+            }
+        }
+        let about = self.about.get().cloned().unwrap_or_default();
+        let now = clock::now().wall;
+        let head = Head {
+            version: 1,
+            directory: &printable(&about.directory),
+            boardlock: env!("CARGO_PKG_VERSION"),
+            now: now.rfc3339(),
+            now_unix: now.secs,
+        };
+        let mut json = to_json(&head);
+        json.pop();
+        json.extend_from_slice(b",\"boards\":[");
+        for (at, board) in boards.values().enumerate() {
+            json.extend_from_slice(if at > 0 { b",\n" } else { b"\n" });
+            json.extend(to_json(board));
+        }
+        json.extend_from_slice(b"\n]}\n");
+        json
+    }
+}
+
+/// Nothing that is told here can fail to be written so.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+impl Desk<'_> {
+    /// Adds the boards of a directory after a place, and the directories in it, as far
+    /// as a slice goes. The place to go on after; none when there are no more.
+    fn slice(
+        &mut self,
+        dir: Ino,
+        place: u64,
+        boards: &mut Boards,
+        dirs: &mut VecDeque<Ino>,
+    ) -> Option<u64> {
+        for process in self.watch.ended_by_now() {
+            self.table.died(process, &self.now);
+        }
+        let entries = self.table.directory(dir).ok()?.after(place).take(SLICE);
+        let entries: Vec<(u64, Vec<u8>, Ino)> = entries
+            .map(|(place, name, ino)| (place, name.to_vec(), ino))
+            .collect();
+        for (_, name, ino) in &entries {
+            let Ok(node) = self.table.node(*ino) else {
+                continue;
+            };
+            let kind = node.body.kind();
+            if kind == Kind::Directory {
+                dirs.push_back(*ino);
+            }
+            if node.claim.is_some() {
+                let status = self.table.status(*ino, &self.now);
+                let path = self.table.path_of(dir, name);
+                let board = self.board(&path, kind, status);
+                // One that was given back and taken again meanwhile comes twice.
+                boards.insert(path, board);
+            }
+        }
+        entries.last().map(|(place, ..)| *place)
+    }
+
+    fn board(&mut self, path: &[u8], kind: Kind, status: Status) -> Board {
+        let names = &mut *self.names;
+        let mut name = |uid| printable(names.of(uid));
+        let refused = self.chronicle.refused.of(path);
+        Board {
+            board: printable(path),
+            kind: match kind {
+                Kind::File => "file",
+                Kind::Directory => "directory",
+                Kind::Link => "link",
+            },
+            state: status.state.word(),
+            holder: status.user.map(|user| name(user.uid)),
+            uid: status.user.map(|user| user.uid.0),
+            pid: status.pid.map(Pid::get),
+            command: text(&status.command),
+            via: text(&status.via),
+            since: status.since.map(Timestamp::rfc3339),
+            since_unix: status.since.map(|since| since.secs),
+            expires: status.expires.map(Timestamp::rfc3339),
+            expires_unix: status.expires.map(|expires| expires.secs),
+            expires_in_seconds: status.expires_in,
+            token: status.token.map(|token| token.0),
+            waiters: status.waiters,
+            note: text(&printable(&status.note)),
+            lock: status.locks.map(|(kind, _)| word(kind)),
+            locks: status.locks.map_or(0, |(_, count)| count),
+            waiting: (1..)
+                .zip(&status.waiting)
+                .map(|(place, waiting)| waits(place, waiting, &mut name))
+                .collect(),
+            refused: refused
+                .map(|refused| RefusedHere {
+                    when: refused.when.rfc3339(),
+                    holder: name(refused.asks.user.uid),
+                    uid: refused.asks.user.uid.0,
+                    pid: pid_of(refused.asks.pid),
+                    command: text(&refused.asks.command),
+                    via: text(&refused.asks.via),
+                    reason: Refused::reason(refused.refusal),
+                    code: refused.refusal.word(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn waits(
+    place: usize,
+    waiting: &Waiting,
+    name: &mut impl FnMut(crate::lock::ids::Uid) -> String,
+) -> Waits {
+    Waits {
+        place,
+        holder: name(waiting.user.uid),
+        uid: waiting.user.uid.0,
+        pid: pid_of(waiting.pid),
+        lock: word(waiting.kind),
+        since: waiting.since.rfc3339(),
+        command: text(&waiting.command),
+    }
+}
+
+fn word(kind: LockKind) -> &'static str {
+    match kind {
+        LockKind::Shared => "shared",
+        LockKind::Exclusive => "exclusive",
+    }
+}
