@@ -68,8 +68,8 @@ pub struct StatusArgs {
     /// Show it anew whenever a board changes, until Ctrl-C
     ///
     /// On a terminal in place of what was there, in a pipe one table or, with --json, one
-    /// line after the other. It sleeps in between; on a terminal it also wakes once a
-    /// minute, for the times.
+    /// line after the other. It sleeps in between, and wakes once a minute for the times,
+    /// and when a board's time is over.
     #[arg(short, long)]
     pub watch: bool,
 
@@ -116,7 +116,7 @@ fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, T
     if args.watch {
         return view.watch();
     }
-    let (file, clock) = view.look()?;
+    let (file, clock) = view.look(dir.status()?);
     if args.quiet {
         return Ok(quiet(&file.boards));
     }
@@ -157,19 +157,19 @@ struct View<'a> {
     asked: &'a [Pattern],
 }
 
-/// What is shown of a screen stays so long at most: the times on it go on.
+/// What is on a screen stays so long at most: the times on it go on. In a pipe it is
+/// looked again that often, for nothing unless whoever serves was killed, and who takes
+/// over does not know who waits.
 const MINUTE: Duration = Duration::from_secs(60);
-/// In a pipe nothing goes on by itself.
-const LONG: Duration = Duration::from_secs(24 * 3600);
 /// However fast boards change, nobody reads faster.
 const PACE: Duration = Duration::from_millis(100);
 
 impl View<'_> {
-    fn look(&self) -> Result<(StatusFile, Clock), Trouble> {
-        let mut file = self.dir.status()?;
+    /// What of it is asked for, and the clock of whoever serves.
+    fn look(&self, mut file: StatusFile) -> (StatusFile, Clock) {
         file.boards = select(file.boards, self.asked, self.args.all);
         let clock = Clock::here(file.now_unix);
-        Ok((file, clock))
+        (file, clock)
     }
 
     fn lines(
@@ -200,16 +200,15 @@ impl View<'_> {
     }
 
     fn watch(&self) -> Result<ExitCode, Trouble> {
-        // What changes while the first look is taken is seen by the second.
         let mut changes = Changes::of(self.dir)?;
         let mut before: Option<(Vec<Board>, Screen)> = None;
         let mut timed = true;
         loop {
-            let (file, mut clock) = self.look()?;
+            let (file, mut clock) = self.look(changes.status()?);
             let screen = Screen::of_stdout(self.args.color);
             clock.seconds = screen.size.is_none();
             let now = Some((stable(&file.boards), screen));
-            // An event of a board that is not shown changes nothing.
+            // What changed may be a board that is not shown.
             if timed || now != before {
                 let mut lines = self.lines(&file, &clock, &screen)?;
                 if file.boards.is_empty() && !self.args.json && screen.size.is_some() {
@@ -226,7 +225,7 @@ impl View<'_> {
             }
             before = now;
             std::thread::sleep(PACE);
-            let woken = changes.wait(patience(&file, &screen))?;
+            let woken = changes.wait(patience(&file))?;
             timed = match woken {
                 Woken::Changed => false,
                 Woken::Time | Woken::Resized => screen.size.is_some(),
@@ -249,19 +248,16 @@ fn stable(boards: &[Board]) -> Vec<Board> {
     boards
 }
 
-/// How long what is shown stays right if nothing happens: until a board is overdue, and
-/// on a terminal a minute.
-fn patience(file: &StatusFile, screen: &Screen) -> Duration {
-    let most = if screen.size.is_some() { MINUTE } else { LONG };
+/// How long it is waited for a change: until a board is overdue, a minute at most.
+fn patience(file: &StatusFile) -> Duration {
     let ahead = file.boards.iter().filter_map(|board| {
         let left = board.expires_unix?.checked_sub(file.now_unix)?;
         u64::try_from(left).ok()
     });
-    match ahead.min() {
-        // Not before it is so by the daemon's clock.
-        Some(left) => most.min(Duration::from_secs(left.saturating_add(1))),
-        None => most,
-    }
+    // Not before it is so by the daemon's clock.
+    ahead.min().map_or(MINUTE, |left| {
+        MINUTE.min(Duration::from_secs(left.saturating_add(1)))
+    })
 }
 
 #[cfg(test)]
@@ -302,19 +298,10 @@ mod tests {
             now_unix: 1000,
             boards: expires.iter().map(|at| board("held", *at)).collect(),
         };
-        let screen = |size| Screen {
-            size,
-            colors: false,
-        };
-        let terminal = screen(Some((80, 24)));
         let seconds = Duration::from_secs;
-        assert_eq!(patience(&file(&[]), &terminal), MINUTE);
-        assert_eq!(patience(&file(&[]), &screen(None)), LONG);
-        assert_eq!(
-            patience(&file(&[None, Some(1010), Some(900)]), &terminal),
-            seconds(11)
-        );
-        assert_eq!(patience(&file(&[Some(5000)]), &terminal), MINUTE);
-        assert_eq!(patience(&file(&[Some(5000)]), &screen(None)), seconds(4001));
+        assert_eq!(patience(&file(&[])), MINUTE);
+        assert_eq!(patience(&file(&[None, Some(1010), Some(900)])), seconds(11));
+        assert_eq!(patience(&file(&[Some(5000)])), MINUTE);
+        assert_eq!(patience(&file(&[Some(i64::MIN)])), MINUTE);
     }
 }

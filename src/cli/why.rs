@@ -47,12 +47,9 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
         meant: None,
         unknown: has_list && !listed,
     };
-    let before: Vec<Hold> = dir
-        .history()?
-        .holds
-        .into_iter()
-        .filter(|hold| hold.board == name)
-        .collect();
+    // It says enough without.
+    let mut before: Vec<Hold> = dir.history().map_or(Vec::new(), |file| file.holds);
+    before.retain(|hold| hold.board == name);
     let asked = [Pattern::exact(name)];
     let mut text = String::new();
     for board in select(file.boards, &asked, true) {

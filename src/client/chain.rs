@@ -81,7 +81,7 @@ pub fn links(via: &str, end: End) -> Vec<Link> {
 fn ending(name: &str, count: usize, end: End, subshell: bool, written: bool) -> String {
     match (end, subshell, count) {
         (End::Manager, _, _) => {
-            "starts sessions; nobody below it is left to hold, so the user alone does".to_owned()
+            "starts sessions: no process is left to hold, the user alone does".to_owned()
         }
         (_, true, _) => "the shell that it was forked from".to_owned(),
         (End::Holder, _, _) if written => "holds: its pid was written into the file".to_owned(),
@@ -151,10 +151,7 @@ mod tests {
             told("touch < sshd-session", End::Manager)
                 .last()
                 .map(String::as_str),
-            Some(
-                "sshd-session: starts sessions; nobody below it is left to hold, so the user \
-                 alone does"
-            )
+            Some("sshd-session: starts sessions: no process is left to hold, the user alone does")
         );
     }
 

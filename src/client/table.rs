@@ -159,7 +159,23 @@ impl Table {
                 }
             }
         }
+        self.spread(&mut layout, most);
         layout
+    }
+
+    /// Gives what is left over to columns that were cut before others went.
+    fn spread(&self, layout: &mut [Layout], most: usize) {
+        let mut left = most.saturating_sub(total(layout));
+        for (at, layout) in layout.iter_mut().enumerate() {
+            let missing = self
+                .natural(at, layout.form)
+                .saturating_sub(layout.width)
+                .min(left);
+            if layout.shown {
+                layout.width += missing;
+                left -= missing;
+            }
+        }
     }
 
     fn natural(&self, at: usize, form: usize) -> usize {

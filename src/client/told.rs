@@ -53,15 +53,10 @@ impl LockDirectory {
             _ => format!("cannot read {}: {error}", shown(&self.told(name))),
         })
     }
-
-    /// Whether this is still mounted.
-    pub(super) fn is_there(&self) -> bool {
-        crate::fuse::mountinfo::top(&self.path).is_ok_and(|top| top.is_some_and(|top| top.ours()))
-    }
 }
 
 /// What one of the files says.
-fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+pub(super) fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if let Some(version) = value.get("version").and_then(Value::as_u64)
         && version > u64::from(schema::VERSION)

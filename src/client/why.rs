@@ -229,9 +229,9 @@ fn last(hold: &Hold, free: bool, clock: &Clock, asking: &Asking) -> String {
     };
     let span = clock.span(hold.seconds);
     if free {
-        format!("Last it was had by {holder}{command}, for {span}: {how}, {ended}.")
+        format!("{holder}{command} had it last, for {span}: {how}, {ended}.")
     } else {
-        format!("Before that by {holder}{command}, for {span}: {how}, {ended}.")
+        format!("Before that {holder}{command} had it, for {span}: {how}, {ended}.")
     }
 }
 
