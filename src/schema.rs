@@ -113,8 +113,11 @@ pub struct Refused {
     pub command: Option<String>,
     /// How it was found.
     pub via: Option<String>,
-    /// Why.
+    /// Why, in words.
     pub reason: String,
+    /// The same as a word for programs, which stays.
+    #[serde(default)]
+    pub code: String,
 }
 
 /// What an inventory says of a board.

@@ -19,6 +19,7 @@ mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
+mod inside;
 mod lab;
 mod leaving;
 mod lockers;
@@ -82,6 +83,7 @@ fn main() -> std::process::ExitCode {
         harness::tests(),
         holders::tests(),
         hostile::tests(),
+        inside::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
