@@ -333,7 +333,8 @@ pub(super) mod samples {
                 pid: Some(13582),
                 command: text("-bash"),
                 via: text("touch < bash"),
-                reason: "it is held".to_owned(),
+                reason: "held by another".to_owned(),
+                code: "busy".to_owned(),
             }],
             ..Board::default()
         }

@@ -48,6 +48,12 @@ pub fn links(via: &str, end: End) -> Vec<Link> {
         Some(via) => (via, true),
         None => (via, false),
     };
+    if let Some(means) = no_chain(via) {
+        return vec![Link {
+            name: via.to_owned(),
+            means: means.to_owned(),
+        }];
+    }
     let lists = Lists::default();
     let names = names(via);
     let count = names.len();
@@ -76,6 +82,18 @@ pub fn links(via: &str, end: End) -> Vec<Link> {
         });
     }
     links
+}
+
+/// What stands there where there was no chain to be followed.
+fn no_chain(via: &str) -> Option<&'static str> {
+    Some(match via {
+        "flock(2)" | "fcntl(2)" => {
+            "locks it; the process that opened the file shows, and it goes with the lock"
+        }
+        "taken over" => "it stood in a lock file from before the directory was served",
+        "another pid namespace" => "the process that took it cannot be seen from here",
+        _ => return None,
+    })
 }
 
 fn ending(name: &str, count: usize, end: End, subshell: bool, written: bool) -> String {
@@ -152,6 +170,19 @@ mod tests {
                 .last()
                 .map(String::as_str),
             Some("sshd-session: starts sessions: no process is left to hold, the user alone does")
+        );
+    }
+
+    #[test]
+    fn what_is_no_chain() {
+        assert_eq!(
+            told("taken over", End::Holder),
+            ["taken over: it stood in a lock file from before the directory was served"]
+        );
+        assert!(
+            told("flock(2)", End::Holder)
+                .concat()
+                .contains("goes with the lock")
         );
     }
 

@@ -260,11 +260,14 @@ fn advice(board: &Board, asking: &Asking) -> Vec<String> {
     } else {
         if mine {
             add("give it back", format!("boardlock release {name}"));
-            add("keep it for longer", format!("boardlock renew {name}"));
+            add(
+                "keep it for longer",
+                format!("boardlock renew --lease 2h {name}"),
+            );
         }
         add(
-            "wait for it",
-            format!("boardlock run --wait {name} -- COMMAND"),
+            "take it once it is free",
+            format!("boardlock run {name} -- COMMAND"),
         );
         if let Some(holder) = board.holder.as_deref().filter(|_| !mine) {
             add("ask who has it", holder.to_owned());

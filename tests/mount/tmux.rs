@@ -46,7 +46,7 @@ impl Tmux {
             "bash --norc --noprofile",
         ])
         .ok();
-        self.types("PS1=; boardlock() { \"$BOARDLOCK\" \"$@\"; }; stty -echo; clear; echo rea''dy");
+        self.types("PS1=; set +o emacs; boardlock() { \"$BOARDLOCK\" \"$@\"; }; stty -echo; clear; echo rea''dy");
         self.shows("ready");
         self.types("clear; echo be''gin");
         self.shows_all("it begins", |lines| lines == ["begin"]);
