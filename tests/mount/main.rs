@@ -47,13 +47,16 @@ mod sessions;
 mod shown;
 mod site;
 mod smoke;
+mod status;
 mod survival;
 mod tbot;
 mod times;
+mod tmux;
 mod unmounted;
 mod upgrade;
 mod users;
 mod waiting;
+mod why;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -101,6 +104,7 @@ fn main() -> std::process::ExitCode {
         release::tests(),
         sessions::tests(),
         smoke::tests(),
+        status::tests(),
         survival::tests(),
         manager::tests(),
         upgrade::tests(),
@@ -108,6 +112,7 @@ fn main() -> std::process::ExitCode {
         times::tests(),
         unmounted::tests(),
         users::tests(),
+        why::tests(),
         written::tests(),
     ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
