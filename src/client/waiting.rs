@@ -241,6 +241,10 @@ impl Waits<'_> {
     }
 
     fn tell(&mut self, places: &[Place], is_any: bool) {
+        // Who has only just come has no place yet.
+        if places.iter().any(Place::is_coming) {
+            return;
+        }
         let others = self.others;
         let text = |clock: &Clock, live: bool| {
             let one = |place: &Place| place.words(clock, live);
@@ -274,6 +278,12 @@ impl Place {
         if woken.told.contains(&self.board) || (woken.changes && self.standing.is_none()) {
             self.look(dir);
         }
+    }
+
+    /// Whether it is not seen yet that it stands in line.
+    fn is_coming(&self) -> bool {
+        let told = self.told.as_ref().map(|told| &told.board);
+        self.standing.is_some() && told.is_some_and(|board| board.waiters == 0)
     }
 
     /// `beagle: 2nd of 3 in line; held by alice, pid 123 (make test), since ..`.

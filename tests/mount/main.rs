@@ -42,6 +42,7 @@ mod queue;
 mod races;
 mod release;
 mod restart;
+mod run;
 mod sessions;
 mod shown;
 mod site;
@@ -49,6 +50,7 @@ mod smoke;
 mod survival;
 mod tbot;
 mod times;
+mod tmux;
 mod unmounted;
 mod upgrade;
 mod users;
@@ -97,6 +99,7 @@ fn main() -> std::process::ExitCode {
         races::tests(),
         restart::tests(),
         release::tests(),
+        run::tests(),
         sessions::tests(),
         smoke::tests(),
         survival::tests(),
