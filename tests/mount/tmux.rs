@@ -37,7 +37,7 @@ impl Tmux {
             .env_remove("BOARDLOCK_DIR")
             .current_dir(lab.dir());
         assert!(command.status().unwrap().success());
-        tmux.shows("% ");
+        tmux.shows("%");
         tmux
     }
 
