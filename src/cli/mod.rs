@@ -2,13 +2,16 @@
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
 pub mod duration;
+pub mod history;
 pub mod mount;
 pub mod options;
 pub mod release;
 pub mod renew;
 pub mod run;
+pub mod status;
 pub mod upgrade;
 pub mod wait;
+pub mod why;
 
 use std::process::ExitCode;
 
@@ -69,6 +72,18 @@ pub enum Command {
 
     /// Give a board back, or take it from another
     Release(release::ReleaseArgs),
+
+    /// Show which boards are held, by whom, since when and until when
+    Status(status::StatusArgs),
+
+    /// Show who had which board, when, and how it ended
+    History(history::HistoryArgs),
+
+    /// Explain who has a board, how that was found, who was refused it, and what to do
+    ///
+    /// A `touch` that fails can only say that the board is in use. This says the rest. The
+    /// same for programs: boardlock status --json BOARD, boardlock history --json BOARD.
+    Why(why::WhyArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -91,6 +106,9 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => wait::run(&args),
         Command::Renew(args) => renew::run(&args),
         Command::Release(args) => release::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Why(args) => why::run(&args),
     }
 }
 

@@ -186,10 +186,7 @@ fn name(signal: Signal) -> String {
 fn is_own(board: &Board) -> bool {
     match board.pid {
         Some(pid) => is_above(pid),
-        None => {
-            board.state == "detached"
-                && board.uid == Some(rustix::process::getuid().as_raw())
-        }
+        None => board.state == "detached" && board.uid == Some(rustix::process::getuid().as_raw()),
     }
 }
 
@@ -238,13 +235,7 @@ fn ask(board: &BoardName, who: &str) -> Result<Option<bool>, String> {
     Ok(Some(answer == "y" || answer == "yes"))
 }
 
-fn refusal(
-    dir: &LockDirectory,
-    board: &BoardName,
-    force: bool,
-    who: &str,
-    error: Errno,
-) -> String {
+fn refusal(dir: &LockDirectory, board: &BoardName, force: bool, who: &str, error: Errno) -> String {
     let clock = Clock::here(jiff::Timestamp::now().as_second());
     match error {
         Errno::STALE | Errno::NOENT => match dir.told_of(board).ok().flatten() {

@@ -8,8 +8,8 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::duration;
-use crate::fuse::xattr::RENEW;
 use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, glance};
+use crate::fuse::xattr::RENEW;
 
 const MORE: &str = "\
 For boards that you have: detached ones (ssh lab touch /locks/beagle), those of your scripts,
@@ -82,12 +82,7 @@ pub fn run(args: &RenewArgs) -> ExitCode {
 
 fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String, String> {
     let path = dir.file(board);
-    let set = rustix::fs::lsetxattr(
-        &path,
-        "user.boardlock.expires",
-        value,
-        XattrFlags::empty(),
-    );
+    let set = rustix::fs::lsetxattr(&path, "user.boardlock.expires", value, XattrFlags::empty());
     let clock = Clock::here(jiff::Timestamp::now().as_second());
     let told = dir.told_of(board).ok().flatten();
     if let Err(error) = set {

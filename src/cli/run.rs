@@ -182,7 +182,8 @@ pub fn run(args: &RunArgs) -> ExitCode {
 
 fn run_with(args: &RunArgs) -> Result<u8, Refused> {
     let plan = plan(args).map_err(|why| Refused::new(code::USAGE, why))?;
-    let no_input = |trouble: crate::client::Trouble| Refused::new(code::NO_INPUT, trouble.to_string());
+    let no_input =
+        |trouble: crate::client::Trouble| Refused::new(code::NO_INPUT, trouble.to_string());
     let dir = args.dir.find().map_err(no_input)?;
     let slots = slots(&dir, &args.boards, &args.any).map_err(no_input)?;
     let failed = |error: std::io::Error| Refused::new(code::OS, format!("cannot wait: {error}"));
@@ -222,7 +223,13 @@ fn run_with(args: &RunArgs) -> Result<u8, Refused> {
 }
 
 /// What to type next when a board is another's.
-fn next(held: &[(crate::client::BoardName, Option<crate::client::glance::Told>)], limit: Limit) -> String {
+fn next(
+    held: &[(
+        crate::client::BoardName,
+        Option<crate::client::glance::Told>,
+    )],
+    limit: Limit,
+) -> String {
     let longer = match limit {
         Limit::NotAtAll => "to wait for it, leave out --no-wait",
         _ => "to wait for it longer, give --wait a longer time",
@@ -236,7 +243,12 @@ fn next(held: &[(crate::client::BoardName, Option<crate::client::glance::Told>)]
 fn annotate(taken: &Taken, plan: &Plan, args: &RunArgs) -> Result<(), Refused> {
     let set = |key: &str, value: &[u8]| {
         let none = rustix::fs::XattrFlags::empty();
-        rustix::fs::fsetxattr(&taken.file, format!("user.boardlock.{key}").as_str(), value, none)
+        rustix::fs::fsetxattr(
+            &taken.file,
+            format!("user.boardlock.{key}").as_str(),
+            value,
+            none,
+        )
     };
     let failed = |what: &str, error: rustix::io::Errno| {
         let board = &taken.board;
@@ -244,7 +256,10 @@ fn annotate(taken: &Taken, plan: &Plan, args: &RunArgs) -> Result<(), Refused> {
             rustix::io::Errno::FBIG => "it is longer than 4096 bytes".to_owned(),
             error => std::io::Error::from(error).to_string(),
         };
-        Refused::new(code::DATA, format!("cannot set the {what} of {board}: {why}"))
+        Refused::new(
+            code::DATA,
+            format!("cannot set the {what} of {board}: {why}"),
+        )
     };
     if let Some(lease) = plan.lease {
         let value = format!("+{}s", lease.as_secs());
@@ -315,7 +330,10 @@ mod tests {
             let error = plan(&args).unwrap_err();
             assert!(error.contains(words), "{error}");
         };
-        refuses(|args| args.conflict_exit_code = Some("256".into()), "from 0 to 255");
+        refuses(
+            |args| args.conflict_exit_code = Some("256".into()),
+            "from 0 to 255",
+        );
         refuses(|args| args.wait = Some("later".into()), "--wait: 'later'");
         refuses(|args| args.lease = Some("0".into()), "--lease: '0'");
     }

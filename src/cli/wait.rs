@@ -68,8 +68,8 @@ fn wait(args: &WaitArgs, limit: run::Limit) -> Result<ExitCode, Refused> {
         .map(|board| dir.board(board))
         .collect::<Result<_, _>>()
         .map_err(trouble)?;
-    let signals = Signals::take(&ENDING)
-        .map_err(|error| Refused::new(1, format!("cannot wait: {error}")))?;
+    let signals =
+        Signals::take(&ENDING).map_err(|error| Refused::new(1, format!("cannot wait: {error}")))?;
     let freed = Watch {
         dir: &dir,
         boards: &boards,

@@ -67,7 +67,12 @@ pub fn slots(
         false => Err(Trouble(format!(
             "{} boards are wanted, and fewer are meant by {}",
             slots.len(),
-            super::describe::list(&slots.iter().map(|slot| slot.called.clone()).collect::<Vec<_>>())
+            super::describe::list(
+                &slots
+                    .iter()
+                    .map(|slot| slot.called.clone())
+                    .collect::<Vec<_>>()
+            )
         ))),
     }
 }
@@ -93,7 +98,12 @@ impl Known<'_> {
             Some(status) => status,
             None => self.status.insert(dir.status()?),
         };
-        let listed = || status.boards.iter().filter(|board| board.inventory.is_some());
+        let listed = || {
+            status
+                .boards
+                .iter()
+                .filter(|board| board.inventory.is_some())
+        };
         if listed().next().is_none() {
             return Err(Trouble(format!(
                 "'{}': without an inventory it is not known which boards are free; name them: \
@@ -105,8 +115,9 @@ impl Known<'_> {
             (Some(pool), Some(listed)) => listed.pools.iter().any(|name| name == pool),
             _ => pattern.matches_with(&board.board, MATCHING),
         };
-        let (out, fit): (Vec<&Board>, Vec<&Board>) =
-            listed().filter(is_meant).partition(|board| reason(board).is_some());
+        let (out, fit): (Vec<&Board>, Vec<&Board>) = listed()
+            .filter(is_meant)
+            .partition(|board| reason(board).is_some());
         let boards: Vec<BoardName> = fit
             .iter()
             // A name is shown escaped that has what names of an inventory have not.
@@ -202,10 +213,7 @@ mod tests {
     #[test]
     fn each_can_have_one_of_its_own() {
         assert_eq!(wanted(&[], &["a,b", "a", "b,c"]).unwrap(), "a|b a b|c");
-        for (names, any) in [
-            (vec!["a"], vec!["a"]),
-            (vec![], vec!["a,b", "a,b", "b,a"]),
-        ] {
+        for (names, any) in [(vec!["a"], vec!["a"]), (vec![], vec!["a,b", "a,b", "b,a"])] {
             let error = wanted(&names, &any).unwrap_err();
             assert!(error.contains("fewer are meant"), "{error}");
         }

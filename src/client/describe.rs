@@ -118,7 +118,9 @@ mod tests {
         let mut board = board();
         board.lock = Some("shared".to_owned());
         board.locks = 3;
-        assert!(holder_plainly(&board, &clock()).starts_with("shared by alice and others, pid 123"));
+        assert!(
+            holder_plainly(&board, &clock()).starts_with("shared by alice and others, pid 123")
+        );
     }
 
     #[test]

@@ -39,6 +39,13 @@ pub struct BoardName(PathBuf);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble(pub(super) String);
 
+impl Trouble {
+    /// With this text.
+    pub fn new(text: impl Into<String>) -> Trouble {
+        Trouble(text.into())
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -119,8 +119,7 @@ pub fn attribute(path: &Path, key: &str) -> Option<String> {
 /// The number of the acquisition that an open file's board is of.
 pub fn token(file: &File) -> Option<u64> {
     let mut value = [0; 32];
-    let length =
-        rustix::fs::fgetxattr(file, "user.boardlock.token", value.as_mut_slice()).ok()?;
+    let length = rustix::fs::fgetxattr(file, "user.boardlock.token", value.as_mut_slice()).ok()?;
     std::str::from_utf8(value.get(..length)?).ok()?.parse().ok()
 }
 
@@ -133,7 +132,9 @@ fn by_attributes(path: &Path, board: String) -> Option<Board> {
         board,
         state: if pid == Some(0) { "detached" } else { "held" }.to_owned(),
         holder: Some(holder),
-        uid: std::fs::symlink_metadata(path).ok().map(|about| about.uid()),
+        uid: std::fs::symlink_metadata(path)
+            .ok()
+            .map(|about| about.uid()),
         pid: pid.filter(|pid| *pid > 0),
         since_unix: since.as_deref().and_then(moment),
         since,
@@ -202,7 +203,10 @@ pub fn parse(text: &str) -> Option<Told> {
             "lock" => {
                 let value = value.unwrap_or_default();
                 let mut words = value.split(' ');
-                board.lock = words.next().filter(|kind| !kind.is_empty()).map(str::to_owned);
+                board.lock = words
+                    .next()
+                    .filter(|kind| !kind.is_empty())
+                    .map(str::to_owned);
                 let count = words.next().and_then(|count| count.parse().ok());
                 board.locks = count.unwrap_or(usize::from(board.lock.is_some()));
             }
@@ -248,7 +252,10 @@ mod tests {
         let told = parse(STATUS).unwrap();
         let board = told.board;
         assert_eq!(board.board, "rack1/beagle");
-        assert_eq!((board.pid, board.uid, board.token), (Some(13582), Some(1001), Some(7)));
+        assert_eq!(
+            (board.pid, board.uid, board.token),
+            (Some(13582), Some(1001), Some(7))
+        );
         assert_eq!(board.command.as_deref(), Some("-bash"));
         assert_eq!(board.since_unix, Some(1_795_460_337));
         assert_eq!((board.expires, board.expires_unix), (None, None));
@@ -256,7 +263,10 @@ mod tests {
         assert_eq!(board.note.as_deref(), Some("do not touch"));
         let places: Vec<_> = board.waiting.iter().map(|w| (w.place, w.pid)).collect();
         assert_eq!(places, [(1, Some(13581)), (2, None)]);
-        assert_eq!(board.waiting.first().unwrap().command, "flock beagle ./flash");
+        assert_eq!(
+            board.waiting.first().unwrap().command,
+            "flock beagle ./flash"
+        );
         assert_eq!(told.ended, None);
     }
 
@@ -268,7 +278,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_no_status() {
-        for text in ["", "0\n", "12 34\n", "a note\nboard b\nstate held\n", "1 2\nboard b\n"] {
+        for text in [
+            "",
+            "0\n",
+            "12 34\n",
+            "a note\nboard b\nstate held\n",
+            "1 2\nboard b\n",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

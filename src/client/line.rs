@@ -139,7 +139,10 @@ mod tests {
     fn a_line_fits() {
         assert_eq!(cut("held by alice", 13), "held by alice");
         assert_eq!(cut("held by alice", 12), "held by a...");
-        assert_eq!(cut("\u{677f}\u{677f}\u{677f}", 6), "\u{677f}\u{677f}\u{677f}");
+        assert_eq!(
+            cut("\u{677f}\u{677f}\u{677f}", 6),
+            "\u{677f}\u{677f}\u{677f}"
+        );
         assert_eq!(cut("\u{677f}\u{677f}\u{677f}", 5), "\u{677f}...");
         assert_eq!(cut("\u{677f}\u{677f}\u{677f}", 4), "...");
         assert_eq!(cut("abc", 2), "..");

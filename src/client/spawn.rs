@@ -64,8 +64,17 @@ impl Program<'_> {
         attributes.set_sigmask(self.mask)?;
         // What runs before main() has it ignored.
         attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
-        let args: Vec<CString> = args.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?;
-        posix_spawn(file, &actions, &attributes, &args, &self.whole_environment()?)
+        let args: Vec<CString> = args
+            .iter()
+            .map(|arg| c_string(arg))
+            .collect::<Result<_, _>>()?;
+        posix_spawn(
+            file,
+            &actions,
+            &attributes,
+            &args,
+            &self.whole_environment()?,
+        )
     }
 
     fn whole_environment(&self) -> nix::Result<Vec<CString>> {

@@ -217,7 +217,12 @@ impl Want<'_> {
             return None;
         }
         // Two that are in step have other pids, and are not in step for long.
-        let spread = u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+        let spread = u64::from(
+            rustix::process::getpid()
+                .as_raw_nonzero()
+                .get()
+                .unsigned_abs(),
+        );
         let now = u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs());
         let most = 10 * u64::from(rounds.min(20));
         let rest = Duration::from_millis(1 + (spread ^ now) % most);

@@ -25,7 +25,7 @@ pub struct Told {
     pub long: String,
     /// The same without the date where it is today's.
     pub middle: String,
-    /// `14:02 5m`, `Nov 28 14:02 1d`.
+    /// `14:02 5m`, `Nov 28 1d`.
     pub short: String,
 }
 
@@ -63,7 +63,7 @@ impl Clock {
         let short = if is_today {
             time.clone()
         } else if today.is_some_and(|today| today.year() == there.date().year()) {
-            there.strftime("%b %d %H:%M").to_string()
+            there.strftime("%b %d").to_string()
         } else {
             there.strftime("%Y-%m-%d").to_string()
         };
@@ -184,10 +184,7 @@ mod tests {
                     "14:02 5m",
                 ],
             ),
-            (
-                NOW,
-                ["2026-11-29 14:07 (now)", "14:07 (now)", "14:07 0s"],
-            ),
+            (NOW, ["2026-11-29 14:07 (now)", "14:07 (now)", "14:07 0s"]),
             (
                 "2026-11-29T15:05:30Z",
                 [
@@ -201,7 +198,7 @@ mod tests {
                 [
                     "2026-11-28 14:07 (1 d ago)",
                     "2026-11-28 14:07 (1 d ago)",
-                    "Nov 28 14:07 1d",
+                    "Nov 28 1d",
                 ],
             ),
             // Summer time counts for the moment, not for now.
@@ -210,7 +207,7 @@ mod tests {
                 [
                     "2026-08-01 12:00 (120 d 3 h ago)",
                     "2026-08-01 12:00 (120 d 3 h ago)",
-                    "Aug 01 12:00 120d3h",
+                    "Aug 01 120d3h",
                 ],
             ),
             (

@@ -56,7 +56,7 @@ impl LockDirectory {
 }
 
 /// What one of the files says.
-fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+pub(super) fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if let Some(version) = value.get("version").and_then(Value::as_u64)
         && version > u64::from(schema::VERSION)

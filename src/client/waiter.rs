@@ -124,7 +124,8 @@ fn reap(pid: Pid) -> nix::Result<WaitStatus> {
 pub fn stand_in_line() -> Option<ExitCode> {
     let for_whom = std::env::var(VARIABLE).ok()?.parse::<i32>().ok()?;
     // Nobody is to wait for somebody who is gone.
-    let tied = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let tied =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if tied.is_err() || parent != Some(for_whom) {
         return Some(ExitCode::from(code(libc::ESRCH)));

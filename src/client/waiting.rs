@@ -64,7 +64,10 @@ impl Waits<'_> {
         let dir = self.dir;
         if self.patience == Patience::None {
             return Ok(Waited::NotInTime(
-                held.iter().filter_map(board_of).map(|board| look(dir, board)).collect(),
+                held.iter()
+                    .filter_map(board_of)
+                    .map(|board| look(dir, board))
+                    .collect(),
             ));
         }
         let mut places = Vec::new();
@@ -83,9 +86,8 @@ impl Waits<'_> {
     }
 
     fn stand(&self, board: BoardName, file: File) -> Result<Place, Refused> {
-        let waiter = Waiter::start(&file, self.signals).map_err(|error| {
-            Refused::new(code::OS, format!("cannot wait for {board}: {error}"))
-        })?;
+        let waiter = Waiter::start(&file, self.signals)
+            .map_err(|error| Refused::new(code::OS, format!("cannot wait for {board}: {error}")))?;
         Ok(Place {
             standing: Some((file, waiter)),
             ..Place::of(board)
@@ -182,11 +184,7 @@ impl Waits<'_> {
     }
 
     /// Sleeps until something happens; none when the time is over.
-    fn sleep(
-        &self,
-        places: &[Place],
-        changes: Option<&Changes>,
-    ) -> Result<Option<Woken>, Refused> {
+    fn sleep(&self, places: &[Place], changes: Option<&Changes>) -> Result<Option<Woken>, Refused> {
         let now = Instant::now();
         let deadline = match self.patience {
             Patience::Until(deadline) => Some(deadline),
@@ -233,7 +231,9 @@ impl Waits<'_> {
                 Means::Changes => woken.changes = true,
                 Means::Ended(at) => woken.ended.push(at),
                 Means::Told(at) => {
-                    woken.told.extend(places.get(at).map(|place| place.board.clone()));
+                    woken
+                        .told
+                        .extend(places.get(at).map(|place| place.board.clone()));
                 }
             }
         }

@@ -128,6 +128,7 @@ impl Connection {
             state: (plan.state != StatePlan::None).then_some(store::FORM),
             resend: session.can_be_resumed(),
             upgrade: kept,
+            resumed: self.served,
         });
         // Requests wait in the kernel until the session runs: nobody gets a board
         // that is about to be taken over.
@@ -165,7 +166,9 @@ impl Connection {
         } else {
             announce(&self.mounted);
         }
-        match self.attend(service).map_err(ServeError::after)? {
+        let ending = self.attend(service);
+        service.flush_history();
+        match ending.map_err(ServeError::after)? {
             Ending::Asked => Ok(()),
             Ending::Session => {
                 // A request that waits for another process may go on doing so.

@@ -19,6 +19,7 @@ mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
+mod inside;
 mod lab;
 mod leaving;
 mod lockers;
@@ -47,6 +48,7 @@ mod sessions;
 mod shown;
 mod site;
 mod smoke;
+mod status;
 mod survival;
 mod tbot;
 mod times;
@@ -55,6 +57,7 @@ mod unmounted;
 mod upgrade;
 mod users;
 mod waiting;
+mod why;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -81,6 +84,7 @@ fn main() -> std::process::ExitCode {
         harness::tests(),
         holders::tests(),
         hostile::tests(),
+        inside::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
@@ -102,6 +106,7 @@ fn main() -> std::process::ExitCode {
         run::tests(),
         sessions::tests(),
         smoke::tests(),
+        status::tests(),
         survival::tests(),
         manager::tests(),
         upgrade::tests(),
@@ -109,6 +114,7 @@ fn main() -> std::process::ExitCode {
         times::tests(),
         unmounted::tests(),
         users::tests(),
+        why::tests(),
         written::tests(),
     ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()
