@@ -395,7 +395,6 @@ impl Filesystem for Adapter {
                 (number, tell)
             });
         let new = if view::is_view(ino(inode)) {
-            let tell = tell.map(|(_, tell)| tell);
             let file = (ino(inode), handle(opened));
             self.0.view_poll(sender(request), file, tell)
         } else {

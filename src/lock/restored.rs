@@ -66,6 +66,12 @@ impl Table {
                     waiters.push((wait, waiter));
                     continue;
                 }
+                (Key::Watcher(handle), Value::Watcher(number)) => {
+                    if how == Return::Connected {
+                        self.watchers.insert(handle, number);
+                    }
+                    continue;
+                }
                 _ => {
                     restored.lost += 1;
                     continue;

@@ -65,6 +65,8 @@ pub enum Key {
     Open(Handle),
     /// A lock that waits.
     Wait(WaitId),
+    /// An open file of what is no board, and is polled.
+    Watcher(Handle),
 }
 
 /// The same as it is.
@@ -76,6 +78,8 @@ pub enum Value {
     Open(SavedOpen),
     /// A lock that waits.
     Wait(SavedWaiter),
+    /// The number by which the kernel knows who polls it.
+    Watcher(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +197,7 @@ impl Table {
         self.nodes.track();
         self.opens.track();
         self.waiters.track();
+        self.watchers.track();
     }
 
     /// What has changed since this was asked last.
@@ -200,7 +205,9 @@ impl Table {
         let inodes = self.nodes.take_touched().into_iter().map(Key::Inode);
         let opens = self.opens.take_touched().into_iter().map(Key::Open);
         let waiters = self.waiters.take_touched().into_iter().map(Key::Wait);
-        let keys: Vec<Key> = inodes.chain(opens).chain(waiters).collect();
+        let watchers = self.watchers.take_touched().into_iter().map(Key::Watcher);
+        let keys = inodes.chain(opens).chain(waiters).chain(watchers);
+        let keys: Vec<Key> = keys.collect();
         Changes {
             counters: self.counters(),
             values: keys
@@ -215,7 +222,9 @@ impl Table {
         let inodes = self.nodes.iter().map(|(ino, _)| Key::Inode(*ino));
         let opens = self.opens.iter().map(|(handle, _)| Key::Open(*handle));
         let waiters = self.waiters.iter().map(|(wait, _)| Key::Wait(*wait));
-        let keys = inodes.chain(opens).chain(waiters);
+        let watchers = self.watchers.iter();
+        let watchers = watchers.map(|(handle, _)| Key::Watcher(*handle));
+        let keys = inodes.chain(opens).chain(waiters).chain(watchers);
         Saved {
             counters: self.counters(),
             values: keys
@@ -234,6 +243,7 @@ impl Table {
                 Value::Open(SavedOpen(open))
             }
             Key::Wait(wait) => Value::Wait(SavedWaiter(self.waiters.get(&wait)?.clone())),
+            Key::Watcher(handle) => Value::Watcher(*self.watchers.get(&handle)?),
         })
     }
 

@@ -21,6 +21,8 @@ impl Saved {
             (Key::Inode(ino), Value::Inode(_)) => *ino > Ino::ROOT && ino.0 < FAR,
             (Key::Open(handle), Value::Open(_)) => handle.0 < FAR,
             (Key::Wait(_), Value::Wait(waiter)) => waiter.0.arrival < FAR,
+            // Of what is no board: numbers that the table does not give out.
+            (Key::Watcher(handle), Value::Watcher(_)) => handle.0 >= FAR,
             _ => false,
         });
         let mut lost = before - self.values.len();

@@ -47,6 +47,8 @@ pub struct Table {
     pub(super) waiters: Tracked<WaitId, Waiter>,
     /// How many of them each user has.
     pub(super) waiting: HashMap<Uid, usize>,
+    /// The numbers by which the kernel knows who polls open files of what is no board.
+    pub(super) watchers: Tracked<Handle, u64>,
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
@@ -91,6 +93,7 @@ impl Table {
             former: HashMap::new(),
             buried: VecDeque::new(),
             waiters: Tracked::new(),
+            watchers: Tracked::new(),
             waiting: HashMap::new(),
             patience: None,
             recall: BTreeSet::new(),
@@ -135,6 +138,7 @@ impl Table {
             + self.per_user.len()
             + self.former.len()
             + self.waiters.len()
+            + self.watchers.len()
             + self.openings.len()
             + self.recall.len()
             + self.kept.len()
