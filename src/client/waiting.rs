@@ -192,7 +192,10 @@ impl Waits<'_> {
         };
         let rewritten = self.line.is_live().then(|| now + REWRITTEN);
         let told = self.line.is_told();
-        let settled = places.iter().filter(|_| told).filter_map(Place::is_settled_at);
+        let settled = places
+            .iter()
+            .filter(|_| told)
+            .filter_map(Place::is_settled_at);
         let settled = settled.filter(|then| *then > now);
         let until = deadline.into_iter().chain(rewritten).chain(settled).min();
         if deadline.is_some_and(|deadline| deadline <= now) {

@@ -10,6 +10,7 @@ mod trial;
 mod acquire;
 mod callers;
 mod client;
+mod commands;
 mod death;
 mod directories;
 mod execs;
@@ -76,6 +77,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         callers::tests(),
+        commands::tests(),
         death::tests(),
         directories::tests(),
         execs::tests(),

@@ -81,6 +81,9 @@ fn a_board_and_any_of_others() {
 
 fn one_that_is_refused_does_not_keep_it_from_the_others() {
     let lab = Lab::new(&[]);
-    let output = lab.sh("bash", "$BOARDLOCK run --any no/dir,b -- sh -c 'echo $BOARDLOCK_BOARD'");
+    let output = lab.sh(
+        "bash",
+        "$BOARDLOCK run --any no/dir,b -- sh -c 'echo $BOARDLOCK_BOARD'",
+    );
     assert_eq!(output.ok().stdout, "b\n");
 }

@@ -4,7 +4,7 @@ mod any;
 mod line;
 mod several;
 mod signals;
-mod terminal;
+pub mod terminal;
 
 use std::path::Path;
 
@@ -92,7 +92,10 @@ fn exit_codes_are_those_of_flock() {
     ];
     for (options, board, command, code) in cases {
         let flock = lab.sh("bash", &format!("flock {options} {board} {command}"));
-        let run = lab.sh("bash", &format!("$BOARDLOCK run {options} {board} -- {command}"));
+        let run = lab.sh(
+            "bash",
+            &format!("$BOARDLOCK run {options} {board} -- {command}"),
+        );
         assert_eq!(flock.status.code(), Some(code), "{command}: {flock}");
         assert_eq!(run.status.code(), Some(code), "{command}: {run}");
     }
@@ -156,7 +159,10 @@ fn what_the_command_leaves_behind_keeps_nothing() {
 
 fn killed_alone_it_leaves_the_board_to_its_command() {
     let lab = Lab::new(&[]);
-    let mut running = run(&lab, "b -- bash -c 'echo $$; read line <&3; echo done' 3<&0");
+    let mut running = run(
+        &lab,
+        "b -- bash -c 'echo $$; read line <&3; echo done' 3<&0",
+    );
     let command: u32 = running.line().parse().unwrap();
     running.kill();
     becomes_held_by(&lab, "b", command);
@@ -171,7 +177,10 @@ fn whatever_holds_a_board_is_waited_for() {
     let lab = Lab::new(&[]);
     for (take, give) in [
         ("touch('b')", "os.unlink('b')"),
-        ("touch('b'); open('b', 'w').write('a note')", "os.unlink('b')"),
+        (
+            "touch('b'); open('b', 'w').write('a note')",
+            "os.unlink('b')",
+        ),
         (
             "fd = os.open('b', os.O_CREAT|os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_SH)",
             "os.close(fd)",
@@ -214,11 +223,16 @@ fn it_stands_in_one_line_with_flock() {
             _ => run(&lab, &format!("b -- {got}")),
         };
         order.push(next);
-        eventually("it stands in line", PATIENCE, || queue(&lab, "b").len() == n + 1);
+        eventually("it stands in line", PATIENCE, || {
+            queue(&lab, "b").len() == n + 1
+        });
     }
     // The command line that was typed is shown, and the place.
     let lines = queue(&lab, "b");
-    assert!(lines[1].command.contains("run b -- sh -c echo 1"), "{lines:?}");
+    assert!(
+        lines[1].command.contains("run b -- sh -c echo 1"),
+        "{lines:?}"
+    );
     holder.ok("rm b");
     for running in order {
         running.wait(PATIENCE).ok();
@@ -279,7 +293,10 @@ fn lease_and_note_show_while_it_runs() {
     running.wait(PATIENCE).ok();
     lab.sh("bash", "$BOARDLOCK run b -- cat b").ok();
     let text = lab.sh("bash", "$BOARDLOCK run b -- cat b").ok().stdout;
-    assert!(text.contains("\nexpires -\n") && text.contains("\nnote -\n"), "{text}");
+    assert!(
+        text.contains("\nexpires -\n") && text.contains("\nnote -\n"),
+        "{text}"
+    );
     let long = "$BOARDLOCK run --note $(printf %05000d 1) b -- true";
     lab.sh("bash", long).fails(65).said("longer than 4096");
     free(&lab, "b", "it did not come to run");
@@ -321,13 +338,24 @@ fn ignored_children_are_heard_of() {
 fn the_lock_directory_is_found() {
     let lab = Lab::new(&[]);
     let dir = lab.dir().display();
-    lab.sh("bash", &format!("cd / && $BOARDLOCK run -d {dir} b -- test -e {dir}/b")).ok();
-    lab.sh("bash", &format!("cd / && BOARDLOCK_DIR={dir} $BOARDLOCK run b -- test -e {dir}/b"))
-        .ok();
+    lab.sh(
+        "bash",
+        &format!("cd / && $BOARDLOCK run -d {dir} b -- test -e {dir}/b"),
+    )
+    .ok();
+    lab.sh(
+        "bash",
+        &format!("cd / && BOARDLOCK_DIR={dir} $BOARDLOCK run b -- test -e {dir}/b"),
+    )
+    .ok();
     lab.sh("bash", "$BOARDLOCK run ./b -- test -e b").ok();
     lab.sh("bash", "$BOARDLOCK run $PWD/b -- test -e b").ok();
-    lab.sh("bash", "$BOARDLOCK run -d / b -- true").fails(66).said("boardlock mount /");
-    lab.sh("bash", "$BOARDLOCK run /etc/b -- true").fails(66).said("no board in");
+    lab.sh("bash", "$BOARDLOCK run -d / b -- true")
+        .fails(66)
+        .said("boardlock mount /");
+    lab.sh("bash", "$BOARDLOCK run /etc/b -- true")
+        .fails(66)
+        .said("no board in");
 }
 
 fn refusals_tell_what_to_do() {
@@ -342,14 +370,18 @@ fn refusals_tell_what_to_do() {
     let quiet = lab.sh("bash", "$BOARDLOCK run -qn held -- true").fails(1);
     assert_eq!(quiet.stderr, "");
     // It may lie where that user cannot go.
-    copy_program(Path::new(BOARDLOCK), &lab.dir().parent().unwrap().join("boardlock"));
+    copy_program(
+        Path::new(BOARDLOCK),
+        &lab.dir().parent().unwrap().join("boardlock"),
+    );
     lab.sh_as(NOBODY, "bash", "../boardlock run b -- true")
         .fails(73)
         .said("--max-per-user");
     lab.sh("bash", "$BOARDLOCK run no/dir -- true")
         .fails(66)
         .said("no directory no");
-    lab.sh("bash", "$BOARDLOCK run --any 'x*' -- true").fails(66);
+    lab.sh("bash", "$BOARDLOCK run --any 'x*' -- true")
+        .fails(66);
 }
 
 /// The one process that stands in line for a `boardlock run`.

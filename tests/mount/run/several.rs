@@ -47,9 +47,12 @@ fn it_fails_as_a_whole() {
     holder.ok("touch('b')");
     for options in ["-n", "-w 0.3"] {
         for boards in ["a b", "b a", "b a c"] {
-            lab.sh("bash", &format!("$BOARDLOCK run {options} {boards} -- echo never"))
-                .fails(1)
-                .said("b is held by");
+            lab.sh(
+                "bash",
+                &format!("$BOARDLOCK run {options} {boards} -- echo never"),
+            )
+            .fails(1)
+            .said("b is held by");
             assert_eq!(lab.boards(), ["b"]);
         }
     }

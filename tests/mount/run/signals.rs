@@ -46,7 +46,11 @@ fn who_ends_what_the_status_shows_ends_it() {
     let shown = stander(&lab, "b", &running);
     kill_process(Pid::from_raw(shown.cast_signed()).unwrap(), Signal::TERM).unwrap();
     let output = running.wait(PATIENCE);
-    assert_eq!(output.status.signal(), Some(Signal::TERM.as_raw()), "{output}");
+    assert_eq!(
+        output.status.signal(),
+        Some(Signal::TERM.as_raw()),
+        "{output}"
+    );
 }
 
 fn killed_while_it_waits_it_leaves_nobody_in_line() {

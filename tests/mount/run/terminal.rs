@@ -19,6 +19,45 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
+/// A terminal with a bash in it.
+pub struct Terminal(Tmux);
+
+impl Terminal {
+    /// One in the lock directory, with so many columns.
+    #[track_caller]
+    pub fn new(lab: &Lab, columns: usize) -> Terminal {
+        let tmux = Tmux::new();
+        tmux.shell(lab, columns, 24);
+        Terminal(tmux)
+    }
+
+    /// Types a line.
+    #[track_caller]
+    pub fn say(&self, line: &str) {
+        self.0.types(line);
+    }
+
+    /// Presses a key.
+    #[track_caller]
+    pub fn press(&self, key: &str) {
+        self.0.press(key);
+    }
+
+    /// Waits until it shows this; all that it shows then.
+    #[track_caller]
+    pub fn shows(&self, words: &str) -> String {
+        self.0.shows(words).join("\n")
+    }
+
+    /// Waits until this program has the terminal.
+    pub fn runs(&self, program: &str) {
+        eventually("it has the terminal", PATIENCE, || {
+            let told = self.0.run(&["list-panes", "-F", "#{pane_current_command}"]);
+            told.ok().stdout.trim() == program
+        });
+    }
+}
+
 fn told(screen: &str) -> Vec<&str> {
     screen
         .lines()
@@ -36,12 +75,16 @@ fn one_line_that_is_rewritten() {
         first.ok("fd = os.open('b', os.O_RDWR|os.O_APPEND)");
         first.begin("fcntl.flock(fd, fcntl.LOCK_EX)");
         eventually("it waits", PATIENCE, || queue(&lab, "b").len() == 1);
-        let terminal = Tmux::new(&lab, columns);
+        let terminal = Terminal::new(&lab, columns);
         terminal.say("clear; $BOARDLOCK run b -- echo mi''ne");
         let screen = terminal.shows("2nd of 2 in line");
         assert_eq!(told(&screen).len(), 1, "{screen}");
         assert!(told(&screen)[0].len() < columns, "{screen}");
-        assert_eq!(screen.contains("that makes it a long line"), columns == 200, "{screen}");
+        assert_eq!(
+            screen.contains("that makes it a long line"),
+            columns == 200,
+            "{screen}"
+        );
         assert_eq!(screen.contains("..."), columns == 80, "{screen}");
         // What comes after it starts where it did.
         first.kill();
@@ -58,7 +101,7 @@ fn ctrl_c_ends_the_wait() {
     let lab = Lab::new(&[]);
     let mut holder = lab.python();
     holder.ok("touch('b')");
-    let terminal = Tmux::new(&lab, 80);
+    let terminal = Terminal::new(&lab, 80);
     terminal.say("$BOARDLOCK run b -- echo nev''er");
     terminal.shows("1st of 1");
     terminal.press("C-c");
@@ -72,7 +115,7 @@ fn ctrl_z_and_fg_while_it_waits() {
     let lab = Lab::new(&[]);
     let mut holder = lab.python();
     holder.ok("touch('b')");
-    let terminal = Tmux::new(&lab, 80);
+    let terminal = Terminal::new(&lab, 80);
     terminal.say("$BOARDLOCK run b -- echo mi''ne");
     terminal.shows("1st of 1");
     terminal.press("C-z");
@@ -109,8 +152,11 @@ fn ctrl_c_reaches_the_command_once() {
          raise SystemExit(8)\n",
     )
     .unwrap();
-    let terminal = Tmux::new(&lab, 200);
-    terminal.say(&format!("$BOARDLOCK run b -- python3 {}", counter.display()));
+    let terminal = Terminal::new(&lab, 200);
+    terminal.say(&format!(
+        "$BOARDLOCK run b -- python3 {}",
+        counter.display()
+    ));
     terminal.shows("begun");
     terminal.press("C-c");
     terminal.shows("told 1 times");
@@ -121,7 +167,7 @@ fn ctrl_c_reaches_the_command_once() {
 
 fn ctrl_z_and_fg_while_it_runs() {
     let lab = Lab::new(&[]);
-    let terminal = Tmux::new(&lab, 80);
+    let terminal = Terminal::new(&lab, 80);
     terminal.say("$BOARDLOCK run b -- bash -c 'echo be''gun; read line; echo got $line'");
     terminal.shows("begun");
     terminal.press("C-z");
@@ -138,11 +184,11 @@ fn ctrl_z_and_fg_while_it_runs() {
 
 fn a_shell_with_jobs_of_its_own() {
     let lab = Lab::new(&[]);
-    let terminal = Tmux::new(&lab, 80);
+    let terminal = Terminal::new(&lab, 80);
     terminal.say("$BOARDLOCK run b -- env PS1='inner> ' bash --norc --noprofile");
-    terminal.shows("inner> ");
+    terminal.shows("inner>");
     terminal.say("sleep 1000");
-    eventually("it runs", PATIENCE, || terminal.screen().contains("sleep 1000"));
+    terminal.runs("sleep");
     terminal.press("C-z");
     terminal.shows("Stopped");
     terminal.say("kill %1; echo fi''ne");
