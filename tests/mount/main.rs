@@ -10,6 +10,7 @@ mod trial;
 mod acquire;
 mod callers;
 mod client;
+mod commands;
 mod death;
 mod directories;
 mod execs;
@@ -43,6 +44,7 @@ mod queue;
 mod races;
 mod release;
 mod restart;
+mod run;
 mod sessions;
 mod shown;
 mod site;
@@ -75,6 +77,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         callers::tests(),
+        commands::tests(),
         death::tests(),
         directories::tests(),
         execs::tests(),
@@ -102,6 +105,7 @@ fn main() -> std::process::ExitCode {
         races::tests(),
         restart::tests(),
         release::tests(),
+        run::tests(),
         sessions::tests(),
         smoke::tests(),
         status::tests(),
