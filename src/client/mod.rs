@@ -20,7 +20,7 @@ pub use changes::{Changes, Woken, end_by};
 pub use columns::{Chosen, choose};
 pub use directory::{BoardName, DirArgs, LockDirectory, Trouble};
 pub use holds::{HOLD_COLUMNS, HoldColumn, hold_table};
-pub use pattern::{Pattern, select};
+pub use pattern::{Pattern, is_temporary_name, select};
 pub use screen::{Screen, put};
 pub use table::Room;
 pub use times::{Clock, moment};
