@@ -17,6 +17,9 @@ pub const UPGRADE: &str = "user.boardlock.upgrade";
 /// Set on the lock directory itself it ends a hold ([`release`]).
 pub const RELEASE: &str = "user.boardlock.release";
 
+/// As an expiry: the lease that applies, from now on.
+pub const RENEW: &[u8] = b"renew";
+
 const PREFIX: &[u8] = b"user.boardlock.";
 
 const NAMES: [&str; 6] = ["holder", "pid", "since", "expires", "token", "note"];
@@ -101,6 +104,9 @@ pub fn set(
         "note" => {
             let note = value.filter(|note| !note.is_empty()).map(<[u8]>::to_vec);
             service.set_note(sender, ino, note, there)
+        }
+        "expires" if value.is_some_and(|value| value.trim_ascii() == RENEW) => {
+            service.renew(sender, ino)
         }
         "expires" => service.set_expires(sender, ino, there, |now| match value {
             Some(value) => moment(value, now),

@@ -135,6 +135,18 @@ impl Service {
         })
     }
 
+    /// Has the lease of a board begin anew.
+    ///
+    /// # Errors
+    /// As [`Table::renew`](crate::lock::Table::renew).
+    pub fn renew(&self, sender: Sender, ino: Ino) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
+            desk.settle(ino);
+            Ok(desk.table.renew(&desk.now, &caller, ino)?)
+        })
+    }
+
     /// Sets or takes away the expiry: what `when` makes of the time that it is.
     pub fn set_expires(
         &self,
