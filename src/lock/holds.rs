@@ -196,9 +196,11 @@ impl Table {
         // What was given back, or taken away, is not held by a lock either.
         if matches!(end, End::Unlinked { .. } | End::Replaced) {
             node.locks.clear();
+            self.keeps_no_more(ino, |_| true);
         }
-        if let Body::File(content) = &mut node.body
-            && *end != End::Locked
+        if *end != End::Locked
+            && let Some(node) = self.nodes.get_mut(&ino)
+            && let Body::File(content) = &mut node.body
         {
             content.clear();
         }
