@@ -3,7 +3,7 @@
 
 use super::effect::Effect;
 use super::file_lock::{FileLock, Key, LockCall, LockKind};
-use super::ids::{Ino, WaitId};
+use super::ids::{Handle, Ino, WaitId};
 use super::queue::{Asking, Patience, Waiter};
 use super::refusal::Refusal;
 use super::table::Table;
@@ -55,6 +55,15 @@ impl Table {
     pub(super) fn keeps_no_more(&mut self, ino: Ino, of: impl Fn(&LockCall) -> bool) {
         self.kept
             .retain(|_, kept| kept.ino != ino || !of(&kept.call));
+    }
+
+    /// What was granted to the owners of these open files is another inode's.
+    pub(super) fn keep_at(&mut self, from: Ino, to: Ino, of: impl Fn(&Handle) -> bool) {
+        for kept in self.kept.values_mut() {
+            if kept.ino == from && of(&kept.call.handle) {
+                kept.ino = to;
+            }
+        }
     }
 
     /// Who was sent back does not ask again: he waits no more, and knows of no
