@@ -19,6 +19,7 @@ mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
+mod keeper;
 mod lab;
 mod leaving;
 mod lockers;
@@ -40,11 +41,14 @@ mod polling;
 mod process;
 mod queue;
 mod races;
+#[path = "../histories/random.rs"]
+mod random;
 mod release;
 mod restart;
 mod sessions;
 mod shown;
 mod site;
+mod small;
 mod smoke;
 mod survival;
 mod tbot;
@@ -79,6 +83,7 @@ fn main() -> std::process::ExitCode {
         harness::tests(),
         holders::tests(),
         hostile::tests(),
+        keeper::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
