@@ -166,6 +166,18 @@ impl Table {
         }
     }
 
+    /// Whether the owner has just what this call asks for, so that it takes nothing:
+    /// as one whom it was granted and who could not be told has when he asks anew.
+    pub fn has_just(&self, call: &LockCall, kind: LockKind, now: &Now) -> bool {
+        let open = self.opens.get(&call.handle);
+        let node = open.and_then(|open| self.nodes.get(&open.ino));
+        node.is_some_and(|node| {
+            let after = node.lock_after(call, kind, now.boot);
+            let lock = node.lock_of(call.key());
+            lock.is_some_and(|lock| lock.locks_as(&after))
+        })
+    }
+
     /// Unlocks a range, or with flock(2) the file.
     ///
     /// # Errors

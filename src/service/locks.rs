@@ -217,7 +217,12 @@ impl Service {
             }
             settle_opened(desk, call.handle);
             match desk.may_acquire() {
-                Err(failure) if !desk.table.comes_back(&call, kind) => return Err(failure),
+                Err(failure)
+                    if !desk.table.comes_back(&call, kind)
+                        && !desk.table.has_just(&call, kind, &desk.now) =>
+                {
+                    return Err(failure);
+                }
                 _ => {}
             }
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);

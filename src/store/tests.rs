@@ -139,6 +139,37 @@ fn what_was_not_written_whole_was_told_to_nobody() {
 }
 
 #[test]
+fn what_was_not_written_whole_is_no_reason_to_end_on_a_full_disk() {
+    let place = Place::new();
+    let (mut store, mut table) = recorded(&place, &["a"]);
+    let before = store.length;
+    make(&mut table, "b");
+    record(&mut store, &mut table);
+    let after = store.length;
+    drop(store);
+    let whole = std::fs::read(place.path()).unwrap();
+    // Nothing can be written beside it.
+    let mut beside = place.path().into_os_string();
+    beside.push(".new");
+    std::fs::create_dir(beside).unwrap();
+    for length in before + 1..after {
+        let length = usize::try_from(length).unwrap();
+        std::fs::write(place.path(), &whole[..length]).unwrap();
+        let (mut store, found) = place.open();
+        let found = found.unwrap();
+        let mut table = Table::new(Options::default(), &now());
+        table.restore(&now(), found.saved, Return::SameBoot, |_| Vec::new());
+        table.track();
+        // What is recorded next is shorter than what is there, or longer.
+        let at = (Ino::ROOT, &b"a"[..]);
+        table.unlink(&now(), &caller(), at, false).unwrap();
+        record(&mut store, &mut table);
+        drop(store);
+        assert!(names(place.open().1).0.is_empty(), "{length}");
+    }
+}
+
+#[test]
 fn damage_is_refused_wherever_something_follows() {
     let place = Place::new();
     let (store, mut table) = recorded(&place, &["a", "b"]);

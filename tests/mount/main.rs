@@ -21,6 +21,8 @@ mod harness;
 mod holders;
 mod hostile;
 mod inside;
+
+mod keeper;
 mod lab;
 mod leaving;
 mod lockers;
@@ -42,12 +44,15 @@ mod polling;
 mod process;
 mod queue;
 mod races;
+#[path = "../histories/random.rs"]
+mod random;
 mod release;
 mod restart;
 mod run;
 mod sessions;
 mod shown;
 mod site;
+mod small;
 mod smoke;
 mod status;
 mod survival;
@@ -87,6 +92,8 @@ fn main() -> std::process::ExitCode {
         holders::tests(),
         hostile::tests(),
         inside::tests(),
+
+        keeper::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),

@@ -21,7 +21,8 @@ impl Lab {
         WaitId(self.waits)
     }
 
-    fn call(&self, who: &Caller, handle: Handle, class: Class, owner: u64) -> LockCall {
+    /// What a call asks for, of the whole board.
+    pub fn call(&self, who: &Caller, handle: Handle, class: Class, owner: u64) -> LockCall {
         LockCall {
             handle,
             class,

@@ -66,6 +66,22 @@ fn a_free_boards_lock_goes_with_unlock_and_close() {
 }
 
 #[test]
+fn who_asks_for_what_he_has_takes_nothing() {
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    let has = |lab: &Lab, who: &Caller, file, kind| {
+        let call = lab.call(who, file, crate::lock::file_lock::Class::Flock, file.0);
+        lab.table.has_just(&call, kind, &lab.now)
+    };
+    assert!(has(&lab, &alice(), file, Exclusive));
+    assert!(!has(&lab, &alice(), file, Shared), "it would be another");
+    assert!(!has(&lab, &bob(), bobs, Exclusive));
+    lab.unflock(&alice(), file);
+    assert!(!has(&lab, &alice(), file, Exclusive));
+}
+
+#[test]
 fn others_are_refused_or_wait() {
     let mut lab = Lab::new();
     let file = locked(&mut lab, &alice());
