@@ -43,6 +43,7 @@ mod races;
 mod release;
 mod restart;
 mod sessions;
+mod several_names;
 mod shown;
 mod site;
 mod smoke;
@@ -98,6 +99,7 @@ fn main() -> std::process::ExitCode {
         restart::tests(),
         release::tests(),
         sessions::tests(),
+        several_names::tests(),
         smoke::tests(),
         survival::tests(),
         manager::tests(),
