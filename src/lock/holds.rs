@@ -39,8 +39,10 @@ impl Table {
     pub(super) fn inode_for(&mut self, dir: Ino, name: &[u8], body: Body, now: &Now) -> Ino {
         if matches!(body, Body::File(_))
             && let Some(rivals) = self.former.get(&(dir, name.into()))
-            && let Some(ino) = rivals.last().copied()
-            && let Some(1) = self.nodes.get(&ino).map(|node| node.former.len())
+            && let Some(ino) = rivals.iter().rev().copied().find(|ino| {
+                let node = self.nodes.get(ino);
+                node.is_some_and(|node| node.former.len() == 1)
+            })
         {
             self.forget_former(ino);
             if let Some(node) = self.nodes.get_mut(&ino) {

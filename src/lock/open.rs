@@ -146,11 +146,17 @@ impl Table {
         }
         // Another inode has its name by now: what is opened is that board.
         let board = self.in_the_way(ino);
+        let came_by = match self.nodes.get(&board) {
+            Some(node) => self
+                .came_by(caller.thread, ino)
+                .filter(|at| node.is_called(at)),
+            None => None,
+        };
         let ino = match self.nodes.get(&board) {
             Some(node) if mode.again && node.is_file() => board,
             _ => ino,
         };
-        let through = self.came_by(caller.thread, ino);
+        let through = self.came_by(caller.thread, ino).or(came_by);
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
                 self.park(now, wait, ino, caller, mode, through);

@@ -44,11 +44,10 @@ fn decimal(word: &str) -> Option<u64> {
 impl Model {
     /// The free inode that a file made here must be, because it is open.
     pub fn kept_inode(&self, path: &str) -> Option<u64> {
-        let kept = self.nodes.iter().filter(|(_, n)| n.former.contains(path));
-        let kept = kept.max_by_key(|(_, n)| n.freed);
         // One that is known by another name, too, stays what it is.
-        kept.filter(|(_, n)| n.former.len() == 1)
-            .map(|(ino, _)| *ino)
+        let known = |node: &Node| node.former.len() == 1 && node.former.contains(path);
+        let kept = self.nodes.iter().filter(|(_, node)| known(node));
+        kept.max_by_key(|(_, node)| node.freed).map(|(ino, _)| *ino)
     }
 
     pub fn make(&mut self, world: &World, asks: &Asks, path: &str, what: What, ino: u64) {

@@ -50,6 +50,7 @@ mod release;
 mod restart;
 mod run;
 mod sessions;
+mod several_names;
 mod shown;
 mod site;
 mod small;
@@ -114,6 +115,7 @@ fn main() -> std::process::ExitCode {
         release::tests(),
         run::tests(),
         sessions::tests(),
+        several_names::tests(),
         smoke::tests(),
         status::tests(),
         survival::tests(),

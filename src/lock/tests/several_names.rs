@@ -332,3 +332,21 @@ fn a_table_that_comes_back_knows_by_which_name_each_came() {
     assert!(has(&lab, "a", by_a) && has(&lab, "b", by_b));
     assert_eq!(lab.flock(&who, by_a, Exclusive), Ok(Tried::Granted));
 }
+
+#[test]
+fn who_waits_for_both_names_gets_none_by_the_making_of_one() {
+    let mut lab = linked();
+    let file = lab.open_ino(&alices_child(), lab.ino("a"), READ).unwrap();
+    lab.died(SCRIPT);
+    lab.touch(&bob(), "b").unwrap();
+    let wait = lab.wait_flock(&alices_child(), file, Exclusive).unwrap();
+    lab.touch(&alice(), "a").unwrap();
+    assert_eq!(lab.answered(wait), None);
+    // Nor by another daemon that goes on.
+    come_back(&mut lab, 2);
+    assert_eq!(lab.answered(wait), None);
+    assert!(lab.table.node(lab.ino("a")).unwrap().locks.is_empty());
+    lab.rm(&alice(), "a").unwrap();
+    lab.rm(&bob(), "b").unwrap();
+    assert!(has(&lab, "a", file) && has(&lab, "b", file));
+}
