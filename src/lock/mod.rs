@@ -13,9 +13,13 @@
 //! | Metadata: times, mode, extended attributes | `attributes.rs` |
 //! | What outlives the daemon | `saved.rs`, `sound.rs`, `tracked.rs` |
 //! | Directories and links | `node.rs`, `acquire.rs` |
+//! | Directories that an administrator lays out | `laid_out.rs` |
+//! | Which boards there are and who may take them, where there is an inventory | `boards.rs`, `admission.rs` |
 
 pub mod acquire;
+mod admission;
 pub mod attributes;
+pub mod boards;
 pub mod caller;
 pub mod claim;
 pub mod content;
@@ -24,6 +28,7 @@ pub mod expiry;
 pub mod file_lock;
 mod holds;
 pub mod ids;
+mod laid_out;
 pub mod locking;
 pub mod node;
 pub mod open;

@@ -70,6 +70,8 @@ pub struct Node {
     /// Who holds it. None for a free one and for directories that an
     /// administrator laid out.
     pub claim: Option<Claim>,
+    /// Whether it is such a directory. It counts as no board.
+    pub laid_out: bool,
     /// Whose it was last: what an open file of a free board shows.
     pub last: (User, Timestamp),
 }
@@ -178,6 +180,7 @@ impl Node {
             polled: false,
             charged: last.0.uid,
             claim: None,
+            laid_out: false,
             last,
         }
     }

@@ -39,7 +39,7 @@ impl Service {
         mode: OpenMode,
         later: (WaitId, &mut Option<Created>),
     ) -> Result<Option<(Attributes, Handle)>, Failure> {
-        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
