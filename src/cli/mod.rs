@@ -1,6 +1,7 @@
 //! The command line: clap's definitions, one file a command, and what the
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
+pub mod check_boards;
 pub mod duration;
 pub mod mount;
 pub mod options;
@@ -46,6 +47,12 @@ pub enum Command {
     /// options that the directory was mounted with. If it does not come to serve, the
     /// one before goes on. For root and the user who mounted; needs Linux 6.9.
     Upgrade(upgrade::UpgradeArgs),
+
+    /// Say whether a file can be read as an inventory, for --boards, and what is in it
+    ///
+    /// The exit code is 1 if it is broken, with FILE:LINE:COLUMN and what is wrong there.
+    /// Users and groups are looked up on this machine.
+    CheckBoards(check_boards::CheckBoardsArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -57,6 +64,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::CheckBoards(args) => check_boards::run(&args),
     }
 }
 

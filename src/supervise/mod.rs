@@ -62,6 +62,11 @@ pub struct Keeper {
     /// As it was read last.
     handover: Handover,
     ready: bool,
+    /// Whether whoever serves reads something anew on SIGHUP.
+    reloads: bool,
+    /// Whether that is still to be asked of whoever will serve: before, the signal would
+    /// end it.
+    reload: bool,
 }
 
 /// Why whoever served was waited for no more.
@@ -89,6 +94,8 @@ impl Keeper {
             memory,
             handover,
             ready: false,
+            reloads: false,
+            reload: false,
         })
     }
 
@@ -103,14 +110,18 @@ impl Keeper {
             memory: inherited.memory,
             handover: inherited.handover,
             ready: false,
+            reloads: false,
+            reload: false,
         })
     }
 
-    /// Has it served until the end.
+    /// Has it served until the end. With `reloads` SIGHUP is passed on to whoever serves,
+    /// else it ends it.
     ///
     /// # Errors
     /// What could not be done.
-    pub fn run(mut self) -> io::Result<Ended> {
+    pub fn run(mut self, reloads: bool) -> io::Result<Ended> {
+        self.reloads = reloads;
         let signals = block()?;
         manager::keep(self.device.as_fd(), self.memory.as_fd());
         let ended = self.serve(&signals);
@@ -203,6 +214,11 @@ impl Keeper {
             }
             match signals.wait()? {
                 Signal::SIGCHLD => {}
+                Signal::SIGHUP if self.reloads => {
+                    self.reload = true;
+                    self.look();
+                    self.pass_on_reload(child)?;
+                }
                 Signal::SIGUSR1 => {
                     self.look();
                     if let Some(upgrade) = self.handover.upgrade
@@ -211,6 +227,7 @@ impl Keeper {
                         end(child)?;
                         return Ok(Attended::Replaced(upgrade));
                     }
+                    self.pass_on_reload(child)?;
                     if self.handover.serves.is_some() && !self.ready {
                         self.ready = true;
                         manager::ready(&self.dir());
@@ -228,6 +245,17 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Has whoever serves read anew what it does, if that was asked for. One that does not
+    /// serve yet may have read it already: it is asked once it does.
+    fn pass_on_reload(&mut self, child: &Child) -> io::Result<()> {
+        if self.reload && self.handover.serves.is_some() {
+            self.reload = false;
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::HUP)?;
+        }
+        Ok(())
     }
 
     /// Looks at what whoever serves has to say. What it was writing when it died

@@ -19,6 +19,7 @@ mod full_disk;
 mod harness;
 mod holders;
 mod hostile;
+mod inventory;
 mod lab;
 mod leaving;
 mod lockers;
@@ -79,6 +80,7 @@ fn main() -> std::process::ExitCode {
         harness::tests(),
         holders::tests(),
         hostile::tests(),
+        inventory::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),

@@ -104,11 +104,10 @@ fn in_lab(mut caller: Caller) -> Caller {
     caller
 }
 
+type Making = fn(&mut Lab, &Caller, &str) -> Result<(), Refusal>;
+
 /// Every way to make a free board, in one table each.
-fn makings() -> [(
-    &'static str,
-    fn(&mut Lab, &Caller, &str) -> Result<(), Refusal>,
-); 7] {
+fn makings() -> [(&'static str, Making); 7] {
     [
         ("creat", |lab, caller, path| {
             lab.create(caller, path, TRUNCATE).map(|_| ())
