@@ -9,6 +9,7 @@ pub mod temporary;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::lock::boards::Boards;
@@ -124,7 +125,10 @@ impl Inventory {
             Ok(boards) => return boards,
             Err(broken) => broken,
         };
-        let last = self.copy.as_ref().map(|copy| read(copy, &Lenient));
+        let last = self.copy.as_ref().map(|copy| match is_ours(copy) {
+            Ok(()) => read(copy, &Lenient).map_err(|broken| broken.to_string()),
+            Err(error) => Err(error.to_string()),
+        });
         match last {
             Some(Ok((boards, _))) => {
                 log::error!("{broken}; the inventory is what it was when that was good");
@@ -142,12 +146,30 @@ impl Inventory {
     }
 }
 
-/// Writes a copy, as a whole.
+/// Whether a copy is this user's own.
+fn is_ours(copy: &Path) -> io::Result<()> {
+    let about = copy.symlink_metadata()?;
+    match about.is_file() && about.uid() == nix::unistd::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is another user's")),
+    }
+}
+
+/// Writes a copy, as a whole, for nobody else to read: the file may be so. Others may be
+/// able to make files beside it.
 fn keep(copy: &Path, text: &str) -> io::Result<()> {
     let mut name = copy.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let written = File::create(&new).and_then(|mut file| file.write_all(text.as_bytes()));
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = File::options();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let written = options
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
     let kept = written.and_then(|()| std::fs::rename(&new, copy));
     if kept.is_err() {
         let _ = std::fs::remove_file(&new);
@@ -191,6 +213,10 @@ mod tests {
             last.get(b"imx8").unwrap().may_take,
             Some(Default::default())
         );
+        let link = temp.path().join("link.boards");
+        std::os::unix::fs::symlink(temp.path().join("state.boards"), &link).unwrap();
+        let linked = Inventory::new(&file, Some(&temp.path().join("link")));
+        assert!(linked.load_or_last().is_empty(), "that may be anybody's");
         assert!(Inventory::new(&file, None).load_or_last().is_empty());
         assert!(load(temp.path()).is_err(), "a directory");
         fs::write(&file, b"\xff").unwrap();

@@ -216,7 +216,6 @@ impl Keeper {
                 Signal::SIGCHLD => {}
                 Signal::SIGHUP if self.reloads => {
                     self.reload = true;
-                    self.look();
                     self.pass_on_reload(child)?;
                 }
                 Signal::SIGUSR1 => {
