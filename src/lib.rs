@@ -7,7 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chronicle;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod daemon;
 pub mod fault;
@@ -19,6 +21,7 @@ pub mod migrate;
 pub mod printable;
 pub mod process;
 pub mod report;
+pub mod schema;
 pub mod service;
 pub mod store;
 pub mod supervise;

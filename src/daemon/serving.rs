@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 
 use super::{ServeError, begin, shown};
-use crate::cli::options::MountPlan;
+use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
 use crate::fuse::mount::Mounted;
 use crate::fuse::resume;
@@ -20,6 +20,8 @@ use crate::lock::Table;
 use crate::migrate::Found;
 use crate::process::{Proc, Resolver};
 use crate::service::Service;
+use crate::service::view::About;
+use crate::store;
 use crate::supervise::{Inherited, powers};
 use crate::watch::{Event, Watch};
 
@@ -131,6 +133,14 @@ impl Connection {
             }
             service.set_keeper(Arc::clone(inherited));
         }
+        let kept = self.inherited.is_some() && session.can_be_resumed();
+        service.set_about(About {
+            directory: self.mounted.dir.as_os_str().as_encoded_bytes().to_vec(),
+            state: (plan.state != StatePlan::None).then_some(store::FORM),
+            resend: session.can_be_resumed(),
+            upgrade: kept,
+            resumed: self.served,
+        });
         // Requests wait in the kernel until the session runs: nobody gets a board
         // that is about to be taken over.
         if !self.served {
@@ -173,7 +183,9 @@ impl Connection {
         } else {
             announce(&self.mounted);
         }
-        match self.attend(service, inventory).map_err(ServeError::after)? {
+        let ending = self.attend(service, inventory);
+        service.flush_history();
+        match ending.map_err(ServeError::after)? {
             Ending::Asked => Ok(()),
             Ending::Session => {
                 // A request that waits for another process may go on doing so.

@@ -19,7 +19,9 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{attr, empty, entry, handle, ino, mode, refused, sender, xattr_value};
+use super::answer::{
+    attr, empty, entry, handle, ino, mode, read_later, refused, sender, xattr_value,
+};
 use super::{attributes, locks, resent, xattr};
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Change, Kind};
@@ -27,7 +29,7 @@ use crate::lock::ids::{self, Pid, WaitId};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::service::{Failure, Service, Tell};
+use crate::service::{Failure, Service, Tell, view};
 
 /// The entries that one READDIR asks the table for; the kernel's buffer holds
 /// fewer.
@@ -265,8 +267,8 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _request: &Request,
-        _number: INodeNo,
+        request: &Request,
+        number: INodeNo,
         opened: FileHandle,
         offset: u64,
         size: u32,
@@ -275,6 +277,12 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if view::is_view(ino(number)) {
+            let (file, part) = ((ino(number), handle(opened)), (offset, size));
+            let answer = read_later(reply);
+            self.0.view_read(sender(request), file, part, answer);
+            return;
+        }
         reply.data(&self.0.read(handle(opened), offset, size));
     }
 
@@ -367,8 +375,8 @@ impl Filesystem for Adapter {
 
     fn poll(
         &self,
-        _request: &Request,
-        _number: INodeNo,
+        request: &Request,
+        inode: INodeNo,
         opened: FileHandle,
         notifier: PollNotifier,
         _events: PollEvents,
@@ -386,7 +394,14 @@ impl Filesystem for Adapter {
                 });
                 (number, tell)
             });
-        reply.poll(locks::events(self.0.poll(handle(opened), tell)));
+        let new = if view::is_view(ino(inode)) {
+            let tell = tell.map(|(_, tell)| tell);
+            let file = (ino(inode), handle(opened));
+            self.0.view_poll(sender(request), file, tell)
+        } else {
+            self.0.poll(handle(opened), tell)
+        };
+        reply.poll(locks::events(new));
     }
 
     fn fsync(
@@ -505,6 +520,14 @@ impl Filesystem for Adapter {
             }
             return;
         }
+        if number == INodeNo::ROOT && name == xattr::RELEASE {
+            let Err(reply) = resent::done(&self.0, request, reply) else {
+                return;
+            };
+            let released = xattr::release(&self.0, sender(request), value);
+            empty(reply, "release", released);
+            return;
+        }
         let value = Some(value);
         let set = xattr::set(&self.0, sender(request), ino(number), name, value, flags);
         empty(reply, "set an extended attribute", set);
@@ -535,7 +558,9 @@ impl Filesystem for Adapter {
 
     fn access(&self, _request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let run = mask.contains(AccessFlags::X_OK);
+        let write = mask.contains(AccessFlags::W_OK);
         match self.0.attributes(ino(number)) {
+            Ok(found) if write && view::is_view(found.ino) => reply.error(Errno::EACCES),
             Ok(found) if run && found.kind == Kind::File => reply.error(Errno::EACCES),
             Ok(_) => reply.ok(),
             Err(failure) => reply.error(refused("check access", failure)),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fuser::{
-    Errno, FileHandle, Generation, INodeNo, OpenAccMode, OpenFlags, ReplyAttr, ReplyEmpty,
-    ReplyEntry, ReplyXattr, Request,
+    Errno, FileHandle, Generation, INodeNo, OpenAccMode, OpenFlags, ReplyAttr, ReplyData,
+    ReplyEmpty, ReplyEntry, ReplyXattr, Request,
 };
 
 use super::{attributes, errno};
@@ -12,6 +12,7 @@ use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Handle, Ino, Pid};
 use crate::lock::open::OpenMode;
+use crate::service::view::Read;
 use crate::service::{self, Failure, Sender};
 
 /// Entries and attributes are asked for each time.
@@ -75,6 +76,14 @@ pub(super) fn empty(reply: ReplyEmpty, what: &str, done: Result<(), Failure>) {
         Ok(()) => reply.ok(),
         Err(failure) => reply.error(refused(what, failure)),
     }
+}
+
+/// Answers a read, now or later.
+pub(super) fn read_later(reply: ReplyData) -> Read {
+    Box::new(move |read: Result<&[u8], Failure>| match read {
+        Ok(data) => reply.data(data),
+        Err(failure) => reply.error(refused("read", failure)),
+    })
 }
 
 /// getxattr(2) and listxattr(2): a size of 0 asks how long the value is.

@@ -7,6 +7,7 @@ use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
 use crate::clock;
 use crate::lock::attributes::{Attributes, Kind, SetTime};
 use crate::lock::time::Timestamp;
+use crate::service::view;
 
 /// What stat(2) shows. The mode is fixed: the daemon decides, not the kernel.
 pub fn to_fuse(attributes: &Attributes) -> FileAttr {
@@ -21,6 +22,8 @@ pub fn to_fuse(attributes: &Attributes) -> FileAttr {
         crtime: ctime,
         kind: kind(attributes.kind),
         perm: match attributes.kind {
+            Kind::File if view::is_view(attributes.ino) => 0o444,
+            Kind::Directory if view::is_view(attributes.ino) => 0o555,
             Kind::File => 0o666,
             Kind::Directory | Kind::Link => 0o777,
         },

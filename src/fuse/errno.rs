@@ -51,7 +51,9 @@ pub fn of(refusal: Refusal) -> Errno {
         | Refusal::LaidOut
         // As on file systems that have no such files (mknod(2), symlink(2)).
         | Refusal::WrongKind
-        | Refusal::NotPermitted => Errno::EPERM,
+        | Refusal::NotPermitted
+        // Root, too: EACCES would make him look at the mode.
+        | Refusal::Reserved => Errno::EPERM,
         Refusal::BadName | Refusal::RenameFlags | Refusal::BadValue => Errno::EINVAL,
         Refusal::LongName => Errno::ENAMETOOLONG,
         Refusal::UserFull => Errno::EDQUOT,
@@ -133,6 +135,7 @@ mod tests {
             (Refusal::NotPermitted, Errno::EPERM),
             (Refusal::RenameFlags, Errno::EINVAL),
             (Refusal::NotUpgraded, Errno::ENOEXEC),
+            (Refusal::Reserved, Errno::EPERM),
         ] {
             assert_eq!(of(refusal).code(), errno.code(), "{refusal:?}");
         }

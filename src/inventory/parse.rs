@@ -16,6 +16,7 @@ use crate::lock::boards::{Board, Boards, MayTake, Rack};
 use crate::lock::ids::{Gid, Uid};
 use crate::lock::node::{DEPTH_MAX, NAME_MAX, PATH_MAX, check_name};
 use crate::printable::printable;
+use crate::schema::DIRECTORY as RESERVED;
 
 /// What is wrong, and at which line and column, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,7 +284,7 @@ fn check_path(path: &Spanned<String>) -> Result<(), Found> {
             return fail("has control characters in it");
         }
     }
-    if text == RESERVED || text.starts_with(".boardlock/") {
+    if text.split('/').next() == Some(RESERVED) {
         return fail("is boardlock's own");
     }
     if text.len() > PATH_MAX || text.matches('/').count() > DEPTH_MAX {
@@ -291,9 +292,6 @@ fn check_path(path: &Spanned<String>) -> Result<(), Found> {
     }
     Ok(())
 }
-
-/// What boardlock shows in the lock directory itself.
-const RESERVED: &str = ".boardlock";
 
 fn check_pattern(pattern: &Spanned<String>) -> Result<Pattern, String> {
     let text = pattern.get_ref();

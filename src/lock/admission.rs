@@ -30,13 +30,13 @@ impl Table {
         let Some(boards) = &self.inventory else {
             return Vec::new();
         };
-        let free = |path: &&[u8]| self.find(path).is_none();
+        let free = |path: &&[u8]| self.inode_of(path).is_none();
         let paths = boards.iter().map(|(path, _)| path);
         paths.filter(free).map(<[u8]>::to_vec).collect()
     }
 
     /// The inode of a path.
-    pub(super) fn find(&self, path: &[u8]) -> Option<Ino> {
+    pub fn inode_of(&self, path: &[u8]) -> Option<Ino> {
         let mut at = Ino::ROOT;
         for name in path.split(|byte| *byte == b'/') {
             at = self.directory(at).ok()?.get(name)?;
@@ -161,7 +161,7 @@ impl Table {
     }
 
     /// The longest lease of the boards that an inode is.
-    fn longest_lease(&self, ino: Ino) -> Option<Duration> {
+    pub(super) fn longest_lease(&self, ino: Ino) -> Option<Duration> {
         let boards = self.inventory.as_ref()?;
         let names = &self.nodes.get(&ino)?.names;
         let listed = names.iter().filter(|(dir, _)| self.is_listed(*dir));

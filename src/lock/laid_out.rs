@@ -13,6 +13,8 @@ impl Table {
     /// missing, takes away those that it has no longer, once they are empty. Those who
     /// wait for what they may not have any more are refused.
     pub fn lay_out(&mut self, now: &Now) {
+        // What is told of free boards may be other by now.
+        self.changes += 1;
         let laid_out = self.nodes.iter().filter(|(_, node)| node.laid_out);
         let mut directories: Vec<(usize, Ino)> = laid_out
             .map(|(ino, _)| (self.path(*ino).len(), *ino))
@@ -38,7 +40,7 @@ impl Table {
                 Some(at) => (path.get(..at), path.get(at + 1..).unwrap_or_default()),
                 None => (None, path),
             };
-            let dir = above.map_or(Some(Ino::ROOT), |above| self.find(above));
+            let dir = above.map_or(Some(Ino::ROOT), |above| self.inode_of(above));
             let dir = dir.filter(|dir| *dir == Ino::ROOT || self.is_laid_out(*dir));
             let there = dir.and_then(|dir| self.directory(dir).ok()?.get(name));
             match (dir, there) {

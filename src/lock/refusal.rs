@@ -89,6 +89,8 @@ pub enum Refusal {
     AttributeExists,
     /// The program that was to go on did not come to serve.
     NotUpgraded,
+    /// The name, or what it is in, is the lock directory's own.
+    Reserved,
 }
 
 impl Refusal {
@@ -105,6 +107,54 @@ impl Refusal {
             self,
             Refusal::NoSuchBoard | Refusal::OutOfService | Refusal::NotAdmitted
         )
+    }
+}
+
+impl Refusal {
+    /// A word for it, for programs: part of what is told in `.boardlock`, so it stays.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::Busy => "busy",
+            Refusal::BusyNow => "busy_now",
+            Refusal::Deadlock => "deadlock",
+            Refusal::Interrupted => "interrupted",
+            Refusal::NoLocks => "no_locks",
+            Refusal::NotHeld => "not_held",
+            Refusal::Exists => "exists",
+            Refusal::Missing => "missing",
+            Refusal::Gone => "gone",
+            Refusal::NotHolder => "not_holder",
+            Refusal::NotYours => "not_yours",
+            Refusal::UnlinksToTake => "unlinks_to_take",
+            Refusal::RefusedBefore => "refused_before",
+            Refusal::Orphan => "orphan",
+            Refusal::Unseen => "unseen",
+            Refusal::InsideAnothers => "inside_anothers",
+            Refusal::LinkedTo => "linked_to",
+            Refusal::TargetTaken => "target_taken",
+            Refusal::TargetPath => "target_path",
+            Refusal::BadName => "bad_name",
+            Refusal::LongName => "long_name",
+            Refusal::UserFull => "user_full",
+            Refusal::TableFull => "table_full",
+            Refusal::TooLarge => "too_large",
+            Refusal::NotEmpty => "not_empty",
+            Refusal::IsDirectory => "is_directory",
+            Refusal::NotDirectory => "not_directory",
+            Refusal::WrongKind => "wrong_kind",
+            Refusal::NotPermitted => "not_permitted",
+            Refusal::RenameFlags => "rename_flags",
+            Refusal::NoAttribute => "no_attribute",
+            Refusal::UnknownAttribute => "unknown_attribute",
+            Refusal::BadValue => "bad_value",
+            Refusal::AttributeExists => "attribute_exists",
+            Refusal::NotUpgraded => "not_upgraded",
+            Refusal::Reserved => "reserved",
+            Refusal::NoSuchBoard => "no_such_board",
+            Refusal::OutOfService => "out_of_service",
+            Refusal::NotAdmitted => "not_admitted",
+            Refusal::LaidOut => "laid_out",
+        }
     }
 }
 
@@ -159,6 +209,7 @@ impl fmt::Display for Refusal {
             Refusal::BadValue => "the attribute cannot have this value",
             Refusal::AttributeExists => "the attribute is set already",
             Refusal::NotUpgraded => "the program that was to go on did not come to serve",
+            Refusal::Reserved => "the lock directory tells about itself there, to be read only",
         })
     }
 }

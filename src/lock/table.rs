@@ -71,6 +71,8 @@ pub struct Table {
     last_token: u64,
     last_claim: u64,
     pub(super) last_arrival: u64,
+    /// How often what is told of a board has changed.
+    pub(super) changes: u64,
 }
 
 impl Table {
@@ -111,12 +113,18 @@ impl Table {
             last_token: 0,
             last_claim: 0,
             last_arrival: 0,
+            changes: 0,
         }
     }
 
     /// The options it was made with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// How many open files of boards there are.
+    pub fn open_files(&self) -> usize {
+        self.opens.len()
     }
 
     /// How many boards there are.
@@ -334,6 +342,24 @@ impl Table {
             held: None,
         });
         refusal
+    }
+
+    /// Refuses the caller a path that is not for boards.
+    pub fn spare(&mut self, path: Vec<u8>, caller: &Caller) -> Refusal {
+        let refusal = Refusal::Reserved;
+        self.effect(Effect::Refused {
+            path,
+            caller: caller.clone(),
+            refusal,
+            about: None,
+            held: None,
+        });
+        refusal
+    }
+
+    /// Grows with each change of what is told of a board.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// When the board was acquired or, if it is free, was so last.

@@ -46,6 +46,7 @@ impl Table {
             return;
         };
         node.version += 1;
+        self.changes += 1;
         // Of many open files few are watched, and mostly none.
         if !std::mem::take(&mut node.polled) {
             return;

@@ -11,6 +11,7 @@ use super::Service;
 use super::desk::Desk;
 use super::early::Early;
 use super::request::{Failure, Sender};
+use super::view;
 use crate::lock::attributes::Attributes;
 use crate::lock::file_lock::{LockCall, LockKind};
 use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, WaitId};
@@ -158,6 +159,10 @@ impl Service {
         kind: LockKind,
         answer: Answer,
     ) {
+        // Locked by the kernel's rules it would be for nobody.
+        if view::is_view_handle(call.handle) {
+            return answer(Err(Refusal::NoLocks.into()));
+        }
         let mut answer = Some(answer);
         let tried = self.act(|desk| {
             if let Some(pid) = call.pid
@@ -200,6 +205,9 @@ impl Service {
 
     /// Unlocks what a call names.
     pub fn unlock(&self, call: &LockCall) -> Result<(), Failure> {
+        if view::is_view_handle(call.handle) {
+            return Ok(());
+        }
         self.act(|desk| Ok(desk.table.unlock(&desk.now, call)?))
     }
 
@@ -210,6 +218,9 @@ impl Service {
         mut call: LockCall,
         kind: LockKind,
     ) -> Result<Option<Conflict>, Failure> {
+        if view::is_view_handle(call.handle) {
+            return Err(Refusal::NoLocks.into());
+        }
         // The kernel does not say whose process asks.
         call.pid = call
             .pid
@@ -278,6 +289,9 @@ impl Service {
 
     /// The last descriptor of an open file was closed.
     pub fn close(&self, handle: Handle) {
+        if self.view_close(handle) {
+            return;
+        }
         self.act(|desk| {
             // A process that is killed closes its files before it has ended: what
             // waits to learn what becomes of its board waits for that.

@@ -12,6 +12,7 @@ pub mod request;
 mod restore;
 mod show;
 mod upgrade;
+pub mod view;
 mod walks;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use crate::chronicle::Chronicle;
 use crate::clock;
 use crate::fault::{self, Point};
 use crate::lock::Table;
@@ -31,6 +33,7 @@ use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
+use crate::lock::time::Timestamp;
 use crate::process::{Pin, Reach, Resolver};
 use crate::store::Store;
 use crate::supervise::Inherited;
@@ -42,6 +45,7 @@ use locks::Pending;
 pub use locks::{Answer, Created, Tell};
 pub use request::{At, Failure, Listing, Sender, user};
 use show::{Board, ROUNDS};
+use view::{About, View};
 use walks::Walks;
 
 /// The lock directory, to those who serve it.
@@ -54,6 +58,8 @@ pub struct Service {
     device: OnceLock<String>,
     keeper: OnceLock<Arc<Mutex<Inherited>>>,
     has_inventory: bool,
+    about: OnceLock<About>,
+    began: Timestamp,
 }
 
 #[derive(Debug)]
@@ -62,6 +68,8 @@ struct State {
     names: UserNames,
     pending: Pending,
     store: Option<Store>,
+    chronicle: Chronicle,
+    view: View,
     /// What the daemon before did and may not have answered.
     done_before: HashMap<WaitId, Option<Handle>>,
 }
@@ -70,6 +78,8 @@ impl Service {
     /// A service with this table, which knows an inventory now or never does.
     pub fn new(table: Table, resolver: Resolver, watch: Watch) -> Service {
         let has_inventory = table.inventory().is_some();
+        let now = clock::now();
+        let begun = u64::try_from(now.boot.0.as_micros()).unwrap_or_default();
         Service {
             has_inventory,
             state: Mutex::new(State {
@@ -77,6 +87,8 @@ impl Service {
                 names: UserNames::default(),
                 pending: Pending::default(),
                 store: None,
+                chronicle: Chronicle::default(),
+                view: View::new(begun),
                 done_before: HashMap::new(),
             }),
             resolver: Arc::new(resolver),
@@ -84,6 +96,8 @@ impl Service {
             watch,
             device: OnceLock::new(),
             keeper: OnceLock::new(),
+            about: OnceLock::new(),
+            began: now.wall,
         }
     }
 
@@ -111,6 +125,8 @@ impl Service {
             names,
             pending,
             store,
+            chronicle,
+            view,
             ..
         } = &mut *state;
         let now = clock::now();
@@ -125,6 +141,8 @@ impl Service {
             pending,
             watch: &self.watch,
             store,
+            chronicle,
+            view,
             resolver: &self.resolver,
             device: self.device.get().map(String::as_str),
             now,
@@ -248,6 +266,9 @@ impl Service {
 
     /// The inode of a name and what it shows.
     pub fn lookup(&self, (dir, name): At<'_>) -> Result<Attributes, Failure> {
+        if let Some(found) = self.view_at((dir, name)) {
+            return found;
+        }
         self.act(|desk| {
             let ino = desk.settled(dir, name)?.ok_or(Refusal::Missing)?;
             Ok(desk.table.attributes(ino, &desk.now)?)
@@ -256,6 +277,9 @@ impl Service {
 
     /// What an inode shows.
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, Failure> {
+        if let Some(found) = self.view_of(ino) {
+            return found;
+        }
         self.act(|desk| {
             desk.settle(ino);
             Ok(desk.table.attributes(ino, &desk.now)?)
@@ -269,6 +293,11 @@ impl Service {
         (dir, name): At<'_>,
         make: Make,
     ) -> Result<Attributes, Failure> {
+        self.spare_name(sender, (dir, name))?;
+        // Wherever it is made, it may be moved beside it.
+        if matches!(&make, Make::Link(target) if target == view::NAME) {
+            return Err(self.spare(sender, view::NAME.to_vec()));
+        }
         let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[], |desk| {
             desk.settle(dir);
@@ -284,6 +313,9 @@ impl Service {
 
     /// Opens a directory; `listing` with O_DIRECTORY.
     pub fn open_directory(&self, sender: Sender, ino: Ino, listing: bool) -> Result<(), Failure> {
+        if let Some(opened) = self.view_open_directory(ino) {
+            return opened;
+        }
         let (caller, pins) = if listing || ino == Ino::ROOT {
             (reader(sender), Vec::new())
         } else {
@@ -298,6 +330,9 @@ impl Service {
     /// The entries of a directory from `place` on, at most `most`, and the
     /// inode above it.
     pub fn list(&self, dir: Ino, place: u64, most: usize) -> Result<(Ino, Listing), Failure> {
+        if let Some(listing) = self.view_list(dir, place) {
+            return listing;
+        }
         self.act(|desk| {
             if place == 0 {
                 for process in self.watch.ended_by_now() {
@@ -327,6 +362,8 @@ impl Service {
         ino: Ino,
         (dir, name): At<'_>,
     ) -> Result<Attributes, Failure> {
+        self.spare_inode(sender, ino)?;
+        self.spare_name(sender, (dir, name))?;
         let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[], |desk| {
             desk.settle(ino);
@@ -347,6 +384,8 @@ impl Service {
         to: At<'_>,
         kind: RenameKind,
     ) -> Result<(), Failure> {
+        self.spare_name(sender, from)?;
+        self.spare_name(sender, to)?;
         let (caller, pins) = self.caller(sender, self.reach_in(to.0))?;
         let boards = [Board::Named(from), Board::Named(to)];
         self.act_for(sender, pins, &boards, |desk| {
@@ -367,6 +406,7 @@ impl Service {
         (dir, name): At<'_>,
         directory: bool,
     ) -> Result<(), Failure> {
+        self.spare_name(sender, (dir, name))?;
         let (caller, pins) = self.caller(sender, Reach::Root)?;
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             // Who it removes for ended while that was found out: this is no longer
@@ -390,6 +430,7 @@ impl Service {
         handle: Option<Handle>,
         change: &Change,
     ) -> Result<Attributes, Failure> {
+        self.spare_inode(sender, ino)?;
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
         self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
             desk.settle(ino);

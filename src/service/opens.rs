@@ -39,6 +39,7 @@ impl Service {
         mode: OpenMode,
         later: (WaitId, &mut Option<Created>),
     ) -> Result<Option<(Attributes, Handle)>, Failure> {
+        self.spare_name(sender, (dir, name))?;
         let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
@@ -79,6 +80,9 @@ impl Service {
         wait: WaitId,
         answer: &mut Option<Answer>,
     ) -> Result<Option<Handle>, Failure> {
+        if let Some(opened) = self.view_open(sender, ino, mode) {
+            return opened.map(Some);
+        }
         // Reading needs no reason: the walk through /proc is saved.
         let writes = mode.write || mode.truncate;
         let (caller, pins) = if writes {

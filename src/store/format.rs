@@ -17,6 +17,9 @@ use crate::lock::saved::{Counters, Key, Saved, Value};
 /// What a state file begins with; the number is the form's.
 pub const MAGIC: &[u8] = b"boardlock state 1\n";
 
+/// The number in it.
+pub const FORM: u32 = 1;
+
 /// What all of them begin with, of later forms too.
 pub const ANY_MAGIC: &[u8] = b"boardlock state ";
 

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
-pub use format::Owner;
 use format::{Content, Frame, MAGIC, UNANSWERED, Unreadable, push};
+pub use format::{FORM, Owner};
 pub use place::{default_path, owner};
 
 use crate::fault::{self, Point};

@@ -35,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
         a_restart_finds_boards_in_directories("dash");
         a_file_can_be_checked();
         sighup_ends_what_has_no_inventory();
+        commands_show_what_is_free_and_what_was_meant();
     ]
 }
 
@@ -582,4 +583,71 @@ fn a_file_can_be_checked() {
 fn sighup_ends_what_has_no_inventory() {
     let mut lab = Lab::new(&[]);
     assert!(lab.stop(Signal::HUP).success());
+}
+
+/// What `.boardlock/status.json` says, by boards.
+fn told(lab: &Lab) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let text = fs::read_to_string(lab.path(".boardlock/status.json")).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let boards = status["boards"].as_array().unwrap().iter();
+    boards
+        .map(|board| (board["board"].as_str().unwrap().to_owned(), board.clone()))
+        .collect()
+}
+
+fn commands_show_what_is_free_and_what_was_meant() {
+    let listed = Listed::new(
+        "[directories.rack]\n[boards.\"rack/imx8\"]\nout_of_service = \"no power\"\n\
+         [boards.beagle]\ndescription = \"black\"\npools = [\"arm\"]\ntags = [\"emmc\"]\n\
+         longest_lease = \"1h\"\nusers = [\"nobody\", 7]\n[boards.zynq]\n",
+    );
+    let lab = &listed.lab;
+    let mut me = lab.shell();
+    me.ok("touch zynq lock.abc");
+    let boards = told(lab);
+    let names: Vec<&str> = boards.keys().map(String::as_str).collect();
+    assert_eq!(names, ["beagle", "lock.abc", "rack/imx8", "zynq"]);
+    let state = |board: &str| boards[board]["state"].clone();
+    assert_eq!(
+        (state("beagle"), state("zynq")),
+        ("free".into(), "held".into())
+    );
+    assert_eq!(
+        boards["beagle"]["inventory"],
+        serde_json::json!({
+            "description": "black", "tags": ["emmc"], "pools": ["arm"],
+            "longest_lease_seconds": 3600, "out_of_service": null,
+            "may_take": {"users": ["7", "nobody"], "groups": []},
+        })
+    );
+    assert_eq!(
+        boards["rack/imx8"]["inventory"]["out_of_service"],
+        "no power"
+    );
+    assert_eq!(
+        boards["zynq"]["inventory"]["may_take"],
+        serde_json::Value::Null
+    );
+    let temporary = |board: &str| boards[board]["temporary"].as_bool().unwrap();
+    assert!(temporary("lock.abc") && !temporary("zynq"));
+    assert!(boards["lock.abc"].get("inventory").is_none());
+    me.ok("rm zynq lock.abc");
+    listed.change("[boards.other]\n");
+    assert_eq!(told(lab).keys().collect::<Vec<_>>(), ["other"]);
+    let said = lab
+        .sh("sh", "cd /; $BOARDLOCK why -d \"$LOCKS\" ohter")
+        .stdout;
+    assert!(
+        said.contains("There is no board ohter in the inventory"),
+        "{said}"
+    );
+    assert!(said.contains("boardlock why other"), "{said}");
+    let said = lab.sh("sh", "cd /; $BOARDLOCK status -d \"$LOCKS\"").stdout;
+    assert!(said.contains("other") && said.contains("free"), "{said}");
+    no_such(lab.sh("dash", "touch ohter"));
+    let events = fs::read_to_string(lab.path(".boardlock/events")).unwrap();
+    assert!(
+        events.contains("there is no such board in the inventory; the nearest is other"),
+        "{events}"
+    );
 }
