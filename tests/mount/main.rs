@@ -17,6 +17,7 @@ mod fault;
 mod faults;
 mod full_disk;
 mod harness;
+mod helper;
 mod holders;
 mod hostile;
 mod lab;
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         full_disk::tests(),
         harness::tests(),
+        helper::tests(),
         holders::tests(),
         hostile::tests(),
         leaving::tests(),
