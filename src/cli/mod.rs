@@ -1,7 +1,10 @@
 //! The command line: clap's definitions, one file a command, and what the
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
+pub mod complete;
+pub mod doctor;
 pub mod duration;
+pub mod helper;
 pub mod mount;
 pub mod options;
 pub mod upgrade;
@@ -46,6 +49,12 @@ pub enum Command {
     /// options that the directory was mounted with. If it does not come to serve, the
     /// one before goes on. For root and the user who mounted; needs Linux 6.9.
     Upgrade(upgrade::UpgradeArgs),
+
+    /// Look for what stands in the way of serving, and say how to mend it
+    ///
+    /// A line for each thing looked at: ok, warn or fail, what it is, and below it what to
+    /// do. Nothing is changed. The exit code is 1 if something fails.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -53,10 +62,16 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if helper::is_called(name.as_ref()) {
+        return helper::main();
+    }
+    complete::complete();
     let Cli { command } = Cli::parse();
     match command {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }
 
