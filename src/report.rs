@@ -24,10 +24,10 @@ fn causes(effect: &Effect) -> Option<Uid> {
     }
 }
 
-/// Tells what the table decided, of each user so much at a time.
-pub fn effect(effect: &Effect, names: &mut UserNames, now: BootTime) {
+/// Tells what the table decided, of each user so much at a time; whether it did.
+pub fn effect(effect: &Effect, names: &mut UserNames, now: BootTime) -> bool {
     if !causes(effect).is_some_and(|uid| names.may_log(uid, now)) {
-        return;
+        return false;
     }
     match effect {
         Effect::Watch(_) | Effect::Unwatch(_) => {}
@@ -81,6 +81,7 @@ pub fn effect(effect: &Effect, names: &mut UserNames, now: BootTime) {
             }
         }
     }
+    true
 }
 
 fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
@@ -93,6 +94,10 @@ fn released(held: &Held, end: &End, after: Duration, names: &mut UserNames) {
             let by = printable(names.of(user.uid).as_bytes());
             let with = if program.is_empty() { "?" } else { program };
             log::info!("{path}: released after {after} with {with} by {by}; had been {who}");
+        }
+        End::Forced { by } => {
+            let by = printable(names.of(by.uid).as_bytes());
+            log::warn!("{path}: taken by force after {after} by {by}; had been {who}");
         }
         End::Replaced => log::info!("{path}: released after {after}, replaced; had been {who}"),
         End::Renamed => log::info!("{path}: given up after {after} for another name by {who}"),

@@ -72,6 +72,7 @@ pub struct Board {
     /// Who was refused it last during this hold, the oldest first.
     pub refused: Vec<Refused>,
     /// Whether it is a name that lock tools make for a moment.
+    #[serde(default)]
     pub temporary: bool,
     /// What the inventory says of it, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,8 +113,11 @@ pub struct Refused {
     pub command: Option<String>,
     /// How it was found.
     pub via: Option<String>,
-    /// Why.
+    /// Why, in words.
     pub reason: String,
+    /// The same as a word for programs, which stays.
+    #[serde(default)]
+    pub code: String,
 }
 
 /// What an inventory says of a board.

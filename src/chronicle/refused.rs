@@ -27,14 +27,12 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-impl Refused {
-    /// The reason as people are told it.
-    pub fn reason(refusal: Refusal) -> String {
-        if refusal.is_defeat() {
-            "held by another".to_owned()
-        } else {
-            refusal.to_string()
-        }
+/// The reason as people are told it.
+pub fn reason(refusal: Refusal) -> String {
+    if refusal.is_defeat() {
+        "held by another".to_owned()
+    } else {
+        refusal.to_string()
     }
 }
 

@@ -40,7 +40,7 @@ pub fn command() -> Command {
                     Some("BOARD") => arg.add(ArgValueCompleter::new(boards)),
                     Some("DIR") => arg.value_hint(ValueHint::DirPath),
                     Some("FILE") => arg.value_hint(ValueHint::FilePath),
-                    Some("COMMAND") => arg.value_hint(ValueHint::CommandWithArguments),
+                    Some("CMD") => arg.value_hint(ValueHint::CommandWithArguments),
                     _ => arg,
                 }
             })

@@ -5,13 +5,22 @@ pub mod complete;
 pub mod doctor;
 pub mod duration;
 pub mod helper;
+pub mod history;
 pub mod mount;
 pub mod options;
+pub mod release;
+pub mod renew;
+pub mod run;
+pub mod status;
 pub mod upgrade;
+pub mod wait;
+pub mod why;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::client::refused;
 
 /// A lock directory for shared boards: creating a board's file takes its lock.
 #[derive(Debug, Parser)]
@@ -55,6 +64,35 @@ pub enum Command {
     /// A line for each thing looked at: ok, warn or fail, what it is, and below it what to
     /// do. Nothing is changed. The exit code is 1 if something fails.
     Doctor(doctor::DoctorArgs),
+
+    /// Run a command that has boards while it runs
+    ///
+    /// It waits until all boards are its at once, holding none meanwhile, and shows who
+    /// has them and the place in the line. The boards are given back when the command ends,
+    /// whatever it leaves running; if boardlock run itself is killed, the command keeps them
+    /// to its end. Signals are passed on to it.
+    Run(Box<run::RunArgs>),
+
+    /// Wait until boards are free
+    Wait(wait::WaitArgs),
+
+    /// Renew the lease of boards that you have
+    Renew(renew::RenewArgs),
+
+    /// Give a board back, or take it from another
+    Release(release::ReleaseArgs),
+
+    /// Show which boards are held, by whom, since when and until when
+    Status(status::StatusArgs),
+
+    /// Show who had which board, when, and how it ended
+    History(history::HistoryArgs),
+
+    /// Explain who has a board, how that was found, who was refused it, and what to do
+    ///
+    /// A `touch` that fails can only say that the board is in use. This says the rest. The
+    /// same for programs: boardlock status --json BOARD, boardlock history --json BOARD.
+    Why(why::WhyArgs),
 }
 
 /// Exit code for a command line that makes no sense, as clap's own errors have.
@@ -67,12 +105,32 @@ pub fn main() -> ExitCode {
         return helper::main();
     }
     complete::complete();
-    let Cli { command } = Cli::parse();
+    let Cli { command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && is_run() => {
+            let _ = error.print();
+            return ExitCode::from(refused::code::USAGE);
+        }
+        Err(error) => error.exit(),
+    };
     match command {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Wait(args) => wait::run(&args),
+        Command::Renew(args) => renew::run(&args),
+        Command::Release(args) => release::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Why(args) => why::run(&args),
     }
+}
+
+/// Whether it is `boardlock run`, whose exit codes are those of flock(1), for wrong command
+/// lines too.
+fn is_run() -> bool {
+    std::env::args_os().nth(1).is_some_and(|word| word == "run")
 }
 
 /// Tells of an error before there is a log.

@@ -37,7 +37,14 @@ pub struct BoardName(PathBuf);
 
 /// Why it is not known which lock directory or board is meant; says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble(String);
+pub struct Trouble(pub(super) String);
+
+impl Trouble {
+    /// With this text.
+    pub fn new(text: impl Into<String>) -> Trouble {
+        Trouble(text.into())
+    }
+}
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +54,7 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     printable(path.as_os_str().as_bytes())
 }
 

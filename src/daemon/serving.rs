@@ -129,6 +129,7 @@ impl Connection {
             state: (plan.state != StatePlan::None).then_some(store::FORM),
             resend: session.can_be_resumed(),
             upgrade: kept,
+            resumed: self.served,
         });
         // Requests wait in the kernel until the session runs: nobody gets a board
         // that is about to be taken over.
@@ -173,7 +174,9 @@ impl Connection {
             log::warn!("nobody waits for {dir} to be served any more");
             self.mounted.stop("given up").map_err(ServeError::after)?;
         }
-        match self.attend(service).map_err(ServeError::after)? {
+        let ending = self.attend(service);
+        service.flush_history();
+        match ending.map_err(ServeError::after)? {
             Ending::Asked => Ok(()),
             Ending::Session => {
                 // A request that waits for another process may go on doing so.

@@ -520,6 +520,14 @@ impl Filesystem for Adapter {
             }
             return;
         }
+        if number == INodeNo::ROOT && name == xattr::RELEASE {
+            let Err(reply) = resent::done(&self.0, request, reply) else {
+                return;
+            };
+            let released = xattr::release(&self.0, sender(request), value);
+            empty(reply, "release", released);
+            return;
+        }
         let value = Some(value);
         let set = xattr::set(&self.0, sender(request), ino(number), name, value, flags);
         empty(reply, "set an extended attribute", set);

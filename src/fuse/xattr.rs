@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use jiff::SignedDuration;
 
-use crate::lock::ids::Ino;
+use crate::lock::ids::{Ino, Token};
 use crate::lock::record::Status;
 use crate::lock::refusal::Refusal;
 use crate::lock::time::{LAST_SECOND, Timestamp};
@@ -13,6 +13,12 @@ use crate::service::{Failure, Sender, Service, view};
 
 /// Set on the lock directory itself it has the program of whoever sets it go on.
 pub const UPGRADE: &str = "user.boardlock.upgrade";
+
+/// Set on the lock directory itself it ends a hold ([`release`]).
+pub const RELEASE: &str = "user.boardlock.release";
+
+/// As an expiry: the lease that applies, from now on.
+pub const RENEW: &[u8] = b"renew";
 
 const PREFIX: &[u8] = b"user.boardlock.";
 
@@ -52,6 +58,28 @@ pub fn list(service: &Service, ino: Ino) -> Result<Vec<u8>, Failure> {
     Ok(names)
 }
 
+/// Ends a hold: `TOKEN PATH`, or `TOKEN force PATH`. The path may begin with `./`, and
+/// has to where it would be taken for the other form.
+///
+/// # Errors
+/// `BadValue` for anything else; those of the release.
+pub fn release(service: &Service, sender: Sender, value: &[u8]) -> Result<(), Failure> {
+    let (token, force, path) = wanted(value).ok_or(Refusal::BadValue)?;
+    service.release(sender, path, token, force)
+}
+
+fn wanted(value: &[u8]) -> Option<(Token, bool, &[u8])> {
+    let blank = value.iter().position(|byte| *byte == b' ')?;
+    let (token, path) = (value.get(..blank)?, value.get(blank + 1..)?);
+    let digits = token.iter().all(u8::is_ascii_digit);
+    let token = std::str::from_utf8(token).ok().filter(|_| digits)?;
+    let token = Token(token.parse().ok()?);
+    Some(match path.strip_prefix(b"force ") {
+        Some(path) => (token, true, path),
+        None => (token, false, path),
+    })
+}
+
 /// Sets an attribute; takes it away with no value.
 ///
 /// # Errors
@@ -76,6 +104,9 @@ pub fn set(
         "note" => {
             let note = value.filter(|note| !note.is_empty()).map(<[u8]>::to_vec);
             service.set_note(sender, ino, note, there)
+        }
+        "expires" if value.is_some_and(|value| value.trim_ascii() == RENEW) => {
+            service.renew(sender, ino)
         }
         "expires" => service.set_expires(sender, ino, there, |now| match value {
             Some(value) => moment(value, now),
@@ -128,6 +159,18 @@ pub fn moment(value: &[u8], now: Timestamp) -> Option<Option<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_release_is_read() {
+        let read = |text| wanted(text).map(|(token, force, path)| (token.0, force, path));
+        assert_eq!(read(b"7 rack 1/b"), Some((7, false, &b"rack 1/b"[..])));
+        assert_eq!(read(b"7 force b"), Some((7, true, &b"b"[..])));
+        assert_eq!(read(b"7 ./force b"), Some((7, false, &b"./force b"[..])));
+        assert_eq!(read(b"7 force"), Some((7, false, &b"force"[..])));
+        for bad in ["", "7", "b", "+7 b", "x b", "99999999999999999999 b", " b"] {
+            assert_eq!(read(bad.as_bytes()), None, "{bad}");
+        }
+    }
 
     #[test]
     fn an_expiry_is_read_as_people_write_it() {

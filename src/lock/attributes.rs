@@ -260,6 +260,29 @@ impl Table {
         Ok(())
     }
 
+    /// Has the lease begin anew, as a holder's `touch` does: for detached claims, which
+    /// nobody touches. An expiry of its own that is later stays.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `Gone` for a free board, `NoAttribute` where no lease applies.
+    pub fn renew(&mut self, now: &Now, caller: &Caller, ino: Ino) -> Result<(), Refusal> {
+        self.may_annotate(caller, ino)?;
+        let lease = self.options.lease;
+        let claim = self.claim_mut(ino).ok_or(Refusal::Gone)?;
+        let length = match claim.expiry {
+            Some(Expiry::Lease { length, .. }) => length,
+            _ => lease.ok_or(Refusal::NoAttribute)?,
+        };
+        let renewed = Expiry::lease(length, now);
+        let expiry = match claim.expiry {
+            Some(own @ Expiry::At(moment)) if moment > renewed.wall(now) => own,
+            _ => renewed,
+        };
+        claim.mtime = None;
+        self.set_expiry(ino, Some(expiry));
+        Ok(())
+    }
+
     /// Sets or takes away the note by extended attribute; with `there` only if
     /// there is one, or none.
     ///

@@ -6,6 +6,7 @@ use super::caller::Caller;
 use super::claim::Claim;
 use super::ids::{Handle, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::refusal::Refusal;
+use super::time::Timestamp;
 
 /// Something to be done outside the table.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub struct Held {
     pub via: String,
     /// The acquisition's number.
     pub token: Token,
+    /// When it began.
+    pub since: Timestamp,
 }
 
 impl Held {
@@ -100,6 +103,7 @@ impl Held {
             command: claim.command.clone(),
             via: claim.via.0.clone(),
             token: claim.token,
+            since: claim.since.wall,
         }
     }
 }
@@ -129,4 +133,60 @@ pub enum End {
     Locked,
     /// The last file lock was let go.
     Unlocked,
+    /// Somebody who may took it from its holder.
+    Forced {
+        /// Who.
+        by: User,
+    },
+}
+
+impl End {
+    /// All words for how.
+    pub const HOW: [&str; 9] = [
+        "released", "replaced", "renamed", "died", "expired", "emptied", "locked", "unlocked",
+        "forced",
+    ];
+
+    /// A word for how, for programs: it stays.
+    pub fn how(&self) -> &'static str {
+        match self {
+            End::Unlinked { .. } => "released",
+            End::Replaced => "replaced",
+            End::Renamed => "renamed",
+            End::Died => "died",
+            End::Expired => "expired",
+            End::Emptied => "emptied",
+            End::Locked => "locked",
+            End::Unlocked => "unlocked",
+            End::Forced { .. } => "forced",
+        }
+    }
+
+    /// Who ended it, where that was somebody.
+    pub fn by(&self) -> Option<User> {
+        match self {
+            End::Unlinked { user, .. } => Some(*user),
+            End::Forced { by } => Some(*by),
+            _ => None,
+        }
+    }
+
+    /// Whether the locks of the hold go with it, though their owners may not know.
+    pub(super) fn takes_locks(&self) -> bool {
+        matches!(
+            self,
+            End::Unlinked { .. } | End::Replaced | End::Forced { .. }
+        )
+    }
+}
+
+/// How a hold ended, as its open files tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How ([`End::how`]).
+    pub how: &'static str,
+    /// Who ended it, where that was somebody.
+    pub by: Option<User>,
+    /// When.
+    pub at: Timestamp,
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::claim::{Claim, Holder};
-use super::effect::{Effect, End, Held};
-use super::ids::{Gid, Ino, ProcessId, Uid, User};
+use super::effect::{Effect, End, Ended, Held};
+use super::ids::{Gid, Handle, Ino, ProcessId, Uid, User};
 use super::node::{Body, Directory, Name, Node};
 use super::refusal::Refusal;
 use super::table::Table;
@@ -193,8 +193,26 @@ impl Table {
         };
         node.last = (claim.user, claim.since.wall);
         node.claim = None;
+        let ended = Ended {
+            how: end.how(),
+            by: end.by(),
+            at: now.wall,
+        };
+        node.ended = Some(ended);
+        // Another may have this very inode next: who was forced out is told through his
+        // own open files.
+        if matches!(end, End::Forced { .. }) {
+            let locked: Vec<Handle> = node.locks.iter().map(|lock| lock.handle).collect();
+            for handle in &node.opens {
+                if let Some(open) = self.opens.get_mut(handle)
+                    && (open.side_of == Some(claim.id) || locked.contains(handle))
+                {
+                    open.ended = Some(ended);
+                }
+            }
+        }
         // What was given back, or taken away, is not held by a lock either.
-        if matches!(end, End::Unlinked { .. } | End::Replaced) {
+        if end.takes_locks() {
             node.locks.clear();
         }
         if let Body::File(content) = &mut node.body

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::claim::Claim;
+use super::effect::Ended;
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Uid, User, WaitId};
 use super::refusal::Refusal;
@@ -72,6 +73,8 @@ pub struct Node {
     pub claim: Option<Claim>,
     /// Whose it was last: what an open file of a free board shows.
     pub last: (User, Timestamp),
+    /// How its last hold ended, as far as this process knows.
+    pub ended: Option<Ended>,
 }
 
 /// What an inode is.
@@ -179,6 +182,7 @@ impl Node {
             charged: last.0.uid,
             claim: None,
             last,
+            ended: None,
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
 use super::claim::ClaimId;
+use super::effect::Ended;
 use super::ids::{Handle, Ino, Pid, ProcessId, User, WaitId};
 use super::node::Body;
 use super::options::OpenRule;
@@ -84,6 +85,9 @@ pub(super) struct Open {
     pub polled: bool,
     /// The number by which the kernel knows who polls it.
     pub poller: Option<u64>,
+    /// How the hold was ended by force on whose side it was.
+    #[serde(skip)]
+    pub ended: Option<Ended>,
 }
 
 impl Table {
@@ -278,9 +282,17 @@ impl Table {
                 seen: 0,
                 polled: false,
                 poller: None,
+                ended: None,
             },
         );
         handle
+    }
+
+    /// How the hold was ended by force that an open file was on the side of, unless it
+    /// is on that of another by now.
+    pub(super) fn forced_out(&self, handle: Handle) -> Option<Ended> {
+        let open = self.opens.get(&handle)?;
+        open.ended.filter(|_| !self.may_write(handle, open))
     }
 
     /// Whether it is by closing this file that opens which wait are decided.

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 
 use super::claim::Holder;
+use super::effect::Ended;
 use super::file_lock::{FileLock, LockKind};
-use super::ids::{Ino, Pid, Token, Uid, User};
+use super::ids::{Handle, Ino, Pid, Token, Uid, User};
 use super::queue::Waiting;
 use super::table::Table;
 use super::time::{LAST_SECOND, Now, Timestamp};
@@ -102,6 +103,9 @@ pub struct Status {
     pub token: Option<Token>,
     /// The note.
     pub note: Vec<u8>,
+    /// How the last hold ended, of a free board, or that on whose side it was looked
+    /// at, if it was ended by force.
+    pub ended: Option<Ended>,
 }
 
 /// The state of a board.
@@ -148,8 +152,10 @@ impl Table {
             waiting: Vec::new(),
             token: None,
             note: Vec::new(),
+            ended: None,
         };
         let Some(claim) = self.claim(ino) else {
+            status.ended = self.nodes.get(&ino).and_then(|node| node.ended);
             return status;
         };
         status.state = match claim.holder {
@@ -175,6 +181,15 @@ impl Table {
         status.token = Some(claim.token);
         status.note = self.note(ino).unwrap_or_default();
         status
+    }
+
+    /// What is to be told of the inode of an open file through that.
+    pub fn status_through(&self, handle: Handle, ino: Ino, now: &Now) -> Status {
+        let status = self.status(ino, now);
+        Status {
+            ended: self.forced_out(handle).or(status.ended),
+            ..status
+        }
     }
 
     fn locks_of(&self, ino: Ino) -> Option<(LockKind, usize)> {
@@ -266,6 +281,11 @@ impl Status {
                     waiter.command,
                 )),
             );
+        }
+        if let Some(Ended { how, by, at }) = self.ended {
+            let by = by.map(|user| format!(" by {}", word(&name(user.uid))));
+            let by = by.unwrap_or_default();
+            line("ended", Some(format!("{how}{by} at {}", at.rfc3339())));
         }
         text
     }

@@ -3,7 +3,7 @@
 use super::caller::{Caller, Standing};
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Held};
-use super::ids::{Ino, ProcessId};
+use super::ids::{Ino, ProcessId, Token};
 use super::node::Directory;
 use super::options::ReleaseRule;
 use super::refusal::Refusal;
@@ -66,6 +66,79 @@ impl Table {
         };
         self.end_name(ino, (dir, name), &end, now);
         Ok(())
+    }
+
+    /// Ends the hold of this acquisition, wherever its board is by now; of an earlier
+    /// or a later one nothing. Without `force` as [`Table::unlink`] does; with it also
+    /// against what keeps its user, root and the daemon's user from that, with all
+    /// its names, its locks, and the boards in it.
+    ///
+    /// # Errors
+    /// `Missing` for a free board, `Gone` where another acquisition has it; `NotYours`;
+    /// those of `unlink`.
+    pub fn release(
+        &mut self,
+        now: &Now,
+        caller: &Caller,
+        at: (Ino, &[u8]),
+        token: Token,
+        force: bool,
+    ) -> Result<(), Refusal> {
+        let ino = self.lookup(at.0, at.1)?;
+        let node = self.node(ino)?;
+        let Some(claim) = node.claim.clone() else {
+            return Err(self.refuse(ino, caller, Refusal::NotYours));
+        };
+        if claim.token != token {
+            return Err(Refusal::Gone);
+        }
+        if !force {
+            let directory = node.is_directory();
+            return self.unlink(now, caller, at, directory);
+        }
+        self.may_force(ino, &claim, caller)?;
+        let inside: Vec<Ino> = self
+            .all_inside(ino)
+            .into_iter()
+            .map(|(.., ino)| ino)
+            .collect();
+        for board in &inside {
+            if let Some(claim) = self.claim(*board).cloned() {
+                self.may_force(*board, &claim, caller)?;
+            }
+        }
+        let end = End::Forced { by: caller.user };
+        // Directories after what is in them. One that has somebody waiting for a board
+        // in it, who has that now, ends with the last of them.
+        for board in inside.into_iter().rev().chain([ino]) {
+            self.lose(board, &end, now);
+        }
+        Ok(())
+    }
+
+    fn may_force(&mut self, ino: Ino, claim: &Claim, caller: &Caller) -> Result<(), Refusal> {
+        if claim.on_side(caller) || claim.is_for(caller.uid(), self.options.daemon) {
+            Ok(())
+        } else {
+            Err(self.refuse(ino, caller, Refusal::NotYours))
+        }
+    }
+
+    /// The directory and name that a path in the lock directory leads to.
+    ///
+    /// # Errors
+    /// `Missing` where it leads nowhere, `NotDirectory`, `BadValue` for none.
+    pub fn find<'a>(&self, path: &'a [u8]) -> Result<(Ino, &'a [u8]), Refusal> {
+        let plain = |part: &&[u8]| !part.is_empty() && *part != b".";
+        let mut parts = path.split(|byte| *byte == b'/').filter(plain).peekable();
+        let mut dir = Ino::ROOT;
+        while let Some(name) = parts.next() {
+            if parts.peek().is_none() {
+                return Ok((dir, name));
+            }
+            dir = self.lookup(dir, name)?;
+        }
+        Err(Refusal::BadValue)
     }
 
     /// Ends one name of a claim, and with the last one the claim.

@@ -130,7 +130,7 @@ impl Table {
     }
 
     /// The boards in a directory and in those in it; none in what is none.
-    fn all_inside(&self, top: Ino) -> Vec<(Ino, Name, Ino)> {
+    pub(super) fn all_inside(&self, top: Ino) -> Vec<(Ino, Name, Ino)> {
         let mut inside = Vec::new();
         let mut directories = vec![top];
         while let Some(dir) = directories.pop() {

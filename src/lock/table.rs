@@ -114,6 +114,11 @@ impl Table {
         &self.options
     }
 
+    /// How many open files of boards there are.
+    pub fn open_files(&self) -> usize {
+        self.opens.len()
+    }
+
     /// How many boards there are.
     pub fn boards(&self) -> usize {
         self.boards

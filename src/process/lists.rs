@@ -116,6 +116,16 @@ impl Lists {
         add(&mut self.manager, &mut self.scripts, name)
     }
 
+    /// Whether this names a tool that exits once it has claimed.
+    pub fn takes_only(&self, name: &str) -> bool {
+        self.is_one_shot(name.as_bytes())
+    }
+
+    /// Whether this names a program that only runs another.
+    pub fn only_runs(&self, name: &str) -> bool {
+        self.is_wrapper(name.as_bytes())
+    }
+
     pub(super) fn is_one_shot(&self, name: &[u8]) -> bool {
         self.one_shot.contains(cut(name))
     }

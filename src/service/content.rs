@@ -7,7 +7,7 @@ use super::Service;
 use super::request::{Failure, Sender};
 use super::show::Board;
 use crate::lock::content::{Kept, Named};
-use crate::lock::ids::{Handle, Ino};
+use crate::lock::ids::{Handle, Ino, Token};
 use crate::lock::record::{Status, Written};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::Timestamp;
@@ -89,7 +89,7 @@ impl Service {
                 desk.settle(ino);
                 let text = match desk.table.content(ino) {
                     Some(content) => content.to_vec(),
-                    None => desk.status_text(ino).into_bytes(),
+                    None => desk.status_text(handle, ino).into_bytes(),
                 };
                 desk.table.set_snapshot(handle, text);
             }
@@ -135,6 +135,18 @@ impl Service {
         })
     }
 
+    /// Has the lease of a board begin anew.
+    ///
+    /// # Errors
+    /// As [`Table::renew`](crate::lock::Table::renew).
+    pub fn renew(&self, sender: Sender, ino: Ino) -> Result<(), Failure> {
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
+            desk.settle(ino);
+            Ok(desk.table.renew(&desk.now, &caller, ino)?)
+        })
+    }
+
     /// Sets or takes away the expiry: what `when` makes of the time that it is.
     pub fn set_expires(
         &self,
@@ -151,6 +163,29 @@ impl Service {
             Ok(desk
                 .table
                 .set_expires(&desk.now, &caller, ino, expires, there)?)
+        })
+    }
+
+    /// Ends the hold of the board at `path` that has this token.
+    pub fn release(
+        &self,
+        sender: Sender,
+        path: &[u8],
+        token: Token,
+        force: bool,
+    ) -> Result<(), Failure> {
+        let at = self.act(|desk| desk.table.find(path))?;
+        self.spare_name(sender, at)?;
+        let (caller, pins) = self.caller(sender, Reach::Root)?;
+        self.act_for(sender, pins, &[Board::Named(at)], |desk| {
+            // As for unlinking.
+            if !force && desk.any_has_ended(caller.lineage()) {
+                return Err(Refusal::Gone.into());
+            }
+            desk.settled(at.0, at.1)?;
+            desk.table.release(&desk.now, &caller, at, token, force)?;
+            desk.done(None);
+            Ok(())
         })
     }
 }

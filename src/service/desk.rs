@@ -8,6 +8,7 @@ use super::locks::Pending;
 use super::request::Failure;
 use super::view::View;
 use crate::chronicle::Chronicle;
+use crate::clock;
 use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::effect::Effect;
@@ -116,8 +117,9 @@ impl Desk<'_> {
         }
     }
 
-    pub fn status_text(&mut self, ino: Ino) -> String {
-        let status = self.table.status(ino, &self.now);
+    /// The status of a board, as it reads through an open file.
+    pub fn status_text(&mut self, handle: Handle, ino: Ino) -> String {
+        let status = self.table.status_through(handle, ino, &self.now);
         status.render(|uid| self.names.of(uid).to_owned())
     }
 
@@ -220,6 +222,7 @@ impl Desk<'_> {
     pub fn carry_out(&mut self) {
         loop {
             let effects = self.table.take_effects();
+            let (mut ended, mut granted) = (false, 0_u32);
             for effect in &effects {
                 if let Effect::Answer {
                     wait,
@@ -245,6 +248,7 @@ impl Desk<'_> {
                     }
                     Effect::Unwatch(process) => self.watch.remove(process),
                     Effect::Answer { wait, outcome } => {
+                        granted += u32::from(outcome == Ok(None));
                         self.pending.answer(wait, outcome, self.now.boot);
                     }
                     Effect::SendBack(wait) => {
@@ -255,9 +259,17 @@ impl Desk<'_> {
                     }
                     Effect::Changed(handle) => self.pending.tell(handle),
                     other => {
-                        self.chronicle.take(&other, &self.now);
-                        report::effect(&other, self.names, self.now.boot);
+                        ended |= matches!(other, Effect::Released { .. });
+                        let told = report::effect(&other, self.names, self.now.boot);
+                        let mut name = |uid| printable(self.names.of(uid));
+                        self.chronicle.take(&other, &self.now, told, &mut name);
                     }
+                }
+            }
+            if ended && granted > 0 {
+                let took = clock::now().boot.0.saturating_sub(self.now.boot.0);
+                for _ in 0..granted {
+                    self.chronicle.counts.handed_over(took);
                 }
             }
         }

@@ -32,6 +32,7 @@ use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
+use crate::lock::time::Timestamp;
 use crate::process::{Pin, Reach, Resolver};
 use crate::store::Store;
 use crate::supervise::Inherited;
@@ -56,6 +57,7 @@ pub struct Service {
     device: OnceLock<String>,
     keeper: OnceLock<Arc<Mutex<Inherited>>>,
     about: OnceLock<About>,
+    began: Timestamp,
 }
 
 #[derive(Debug)]
@@ -73,8 +75,8 @@ struct State {
 impl Service {
     /// A service with this table.
     pub fn new(table: Table, resolver: Resolver, watch: Watch) -> Service {
-        let begun = clock::now().boot.0.as_micros();
-        let begun = u64::try_from(begun).unwrap_or_default();
+        let now = clock::now();
+        let begun = u64::try_from(now.boot.0.as_micros()).unwrap_or_default();
         Service {
             state: Mutex::new(State {
                 table,
@@ -91,6 +93,7 @@ impl Service {
             device: OnceLock::new(),
             keeper: OnceLock::new(),
             about: OnceLock::new(),
+            began: now.wall,
         }
     }
 

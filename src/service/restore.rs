@@ -1,7 +1,12 @@
 //! What was held when the last daemon ended.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::Service;
 use super::desk::Desk;
+use crate::chronicle::file::{self, Recorder};
 use crate::clock;
 use crate::fault::{self, Point};
 use crate::lock::attributes::Attributes;
@@ -10,12 +15,16 @@ use crate::lock::restored::{Restored, Return};
 use crate::lock::saved::SavedInode;
 use crate::store::{Found, Store};
 
+/// How long an end may wait for a slow disk.
+const FLUSH: Duration = Duration::from_secs(1);
+
 impl Service {
     /// Takes over what a state file held, and records in it from now on. The
     /// living have what they had; what the dead had is free. With `connected` the
     /// connection is the one that it is about.
     pub fn restore(&self, store: Store, found: Option<Found>, connected: bool) -> Restored {
         fault::point(Point::Restoring);
+        self.record_history(file::beside(store.path()));
         let done = found.as_ref().map(|found| found.done.clone());
         let restored = self.act(|desk| {
             if connected {
@@ -39,6 +48,23 @@ impl Service {
         state.store.insert(store).taken_over(&saved);
         fault::point(Point::Restored);
         restored
+    }
+
+    /// Goes on with the history in a file.
+    fn record_history(&self, path: PathBuf) {
+        let chronicle = &mut self.state.lock().chronicle;
+        match Recorder::start(path, Arc::clone(&chronicle.history)) {
+            Ok(recorder) => chronicle.recorder = Some(recorder),
+            Err(error) => log::warn!("cannot record the history: {error}"),
+        }
+    }
+
+    /// Has the history written, as far as that goes soon.
+    pub fn flush_history(&self) {
+        let recorder = self.state.lock().chronicle.recorder.clone();
+        if let Some(recorder) = recorder {
+            recorder.flush(FLUSH);
+        }
     }
 
     /// The numbers of all who poll: they are to look anew.

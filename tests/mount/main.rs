@@ -20,6 +20,7 @@ mod harness;
 mod helper;
 mod holders;
 mod hostile;
+mod inside;
 mod lab;
 mod leaving;
 mod lockers;
@@ -47,13 +48,16 @@ mod sessions;
 mod shown;
 mod site;
 mod smoke;
+mod status;
 mod survival;
 mod tbot;
 mod times;
+mod tmux;
 mod unmounted;
 mod upgrade;
 mod users;
 mod waiting;
+mod why;
 mod written;
 
 use libtest_mimic::Arguments;
@@ -81,6 +85,7 @@ fn main() -> std::process::ExitCode {
         helper::tests(),
         holders::tests(),
         hostile::tests(),
+        inside::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
@@ -101,6 +106,7 @@ fn main() -> std::process::ExitCode {
         release::tests(),
         sessions::tests(),
         smoke::tests(),
+        status::tests(),
         survival::tests(),
         manager::tests(),
         upgrade::tests(),
@@ -108,6 +114,7 @@ fn main() -> std::process::ExitCode {
         times::tests(),
         unmounted::tests(),
         users::tests(),
+        why::tests(),
         written::tests(),
     ];
     libtest_mimic::run(&args, tests.into_iter().flatten().collect()).exit_code()

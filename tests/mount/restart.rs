@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         a_locked_board_is_the_openers_from_then_on("flock");
         waits_of_a_daemon_before_are_over("flock");
         losers_stay_losers();
+        what_ended_is_remembered("jq");
         none_is_recorded_that_was_not_wanted();
         a_full_disk_gives_nothing_out_and_takes_back(ROOT, "mount", "umount");
         a_state_file_that_is_not_good_is_told_of();
@@ -303,6 +304,26 @@ fn losers_stay_losers() {
     served.again();
     assert_eq!(tell(&mut loser, "rm -f $L/b 2>/dev/null"), "= 1");
     assert_eq!(served.holder("b"), Some(winner.pid()));
+}
+
+fn what_ended_is_remembered() {
+    let mut served = Served::new(&[]);
+    let mut one = served.shell();
+    assert_eq!(tell(&mut one, "touch $L/a $L/b; rm $L/a"), "= 0");
+    served.kill();
+    drop(one);
+    served.start();
+    let told = "jq -rc '.holds[] | [.board, .how, .token]' $L/.boardlock/history.json";
+    let lines = "[\"a\",\"released\",1]\n[\"b\",\"died\",2]\n";
+    eventually("what ended meanwhile is told", PATIENCE, || {
+        served.run(told).ok().stdout == lines
+    });
+    served.run("touch $L/c; rm $L/c").ok();
+    // Stopped, it writes what it has.
+    end(served.daemon.take().unwrap(), Signal::TERM);
+    served.start();
+    let more = format!("{lines}[\"c\",\"released\",3]\n");
+    assert_eq!(served.run(told).ok().stdout, more);
 }
 
 fn none_is_recorded_that_was_not_wanted() {

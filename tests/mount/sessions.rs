@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::lab::Lab;
 use crate::process::{Output, PATIENCE, Running, eventually};
 use crate::shown::{DETACHED, becomes_free, free, held_by, holder};
+use crate::tmux::Tmux;
 use crate::trial::{ROOT, which};
 
 pub fn tests() -> Vec<Trial> {
@@ -378,32 +379,9 @@ fn a_script_of_cron_holds_while_it_runs() {
     }
 }
 
-/// A tmux server of our own; it ends with this.
-struct Tmux(TempDir);
-
-impl Tmux {
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("tmux");
-        command
-            .args(["-f", "/dev/null", "-S"])
-            .arg(self.0.path().join("socket"))
-            .args(args)
-            .env_remove("TMUX")
-            .env("SHELL", "/bin/bash")
-            .env("TERM", "screen");
-        Running::start(command).wait(PATIENCE)
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        self.run(&["kill-server"]);
-    }
-}
-
 fn one_command_of_tmux_holds_until_it_is_removed() {
     let lab = Lab::new(&[]);
-    let tmux = Tmux(tempfile::tempdir().unwrap());
+    let tmux = Tmux::new();
     let locks = lab.dir().to_str().unwrap();
     // Keeps the server.
     tmux.run(&["new-session", "-d", "cat"]).ok();
@@ -417,7 +395,7 @@ fn one_command_of_tmux_holds_until_it_is_removed() {
 
 fn a_shell_in_tmux_holds_until_it_ends() {
     let lab = Lab::new(&[]);
-    let tmux = Tmux(tempfile::tempdir().unwrap());
+    let tmux = Tmux::new();
     let locks = lab.dir().to_str().unwrap();
     tmux.run(&["new-session", "-d", "-c", locks, "bash --norc"])
         .ok();

@@ -11,6 +11,7 @@ mod content;
 mod detached;
 mod directories;
 mod expiry;
+mod forced;
 mod lab;
 mod links;
 mod lock_calls;

@@ -5,8 +5,11 @@ use std::thread;
 
 use super::File;
 use super::serve::part;
+use crate::chronicle::counts::Gauges;
+use crate::chronicle::file::Recorder;
 use crate::lock::options::{ExpireRule, OpenRule, ReleaseRule};
 use crate::lock::refusal::Refusal;
+use crate::schema::VERSION;
 use crate::service::Service;
 
 /// Whoever makes things. However that ends, another can begin.
@@ -67,8 +70,28 @@ impl Service {
     fn view_text(&self, file: File) -> Vec<u8> {
         match file {
             File::Status => self.status_json(),
+            File::History => self.history_json(),
+            File::Metrics => self.metrics().into_bytes(),
+            // They are read as they are.
+            File::Events => Vec::new(),
             File::Capabilities => self.capabilities().into_bytes(),
         }
+    }
+
+    fn metrics(&self) -> String {
+        let resumed = self.about.get().is_some_and(|about| about.resumed);
+        self.act(|desk| {
+            let recorder = desk.chronicle.recorder.as_ref();
+            desk.chronicle.counts.render(&Gauges {
+                held: desk.table.boards(),
+                waiters: desk.table.waiters(),
+                open_files: desk.table.open_files(),
+                recorded: !desk.table.holds_back(),
+                resumed,
+                lost: recorder.map_or(0, Recorder::lost),
+                began: self.began.secs,
+            })
+        })
     }
 
     /// What this boardlock can do here, and the options in force: a key and its value
@@ -83,7 +106,10 @@ impl Service {
             ("state", number(about.state.map(u64::from))),
             ("resend", yes(about.resend)),
             ("upgrade", yes(about.upgrade)),
-            ("status", "1".to_owned()),
+            ("files", VERSION.to_string()),
+            ("force-release", yes(true)),
+            ("history", yes(true)),
+            ("events", yes(true)),
             (
                 "release",
                 match options.release {

@@ -19,7 +19,7 @@ use crate::lock::ids::{Handle, Ino};
 use crate::lock::refusal::Refusal;
 
 /// What it is called.
-pub const NAME: &[u8] = b".boardlock";
+pub const NAME: &[u8] = crate::schema::DIRECTORY.as_bytes();
 
 /// Its inode and those of its files, and the numbers of their open files: the table
 /// never gets as far.
@@ -29,6 +29,9 @@ const FIRST: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum File {
     Status,
+    History,
+    Events,
+    Metrics,
     Capabilities,
 }
 
@@ -40,11 +43,20 @@ pub(super) enum Place {
 }
 
 impl File {
-    pub const ALL: [File; 2] = [File::Status, File::Capabilities];
+    pub const ALL: [File; 5] = [
+        File::Status,
+        File::History,
+        File::Events,
+        File::Metrics,
+        File::Capabilities,
+    ];
 
     pub fn name(self) -> &'static [u8] {
         match self {
             File::Status => b"status.json",
+            File::History => b"history.json",
+            File::Events => b"events",
+            File::Metrics => b"metrics",
             File::Capabilities => b"capabilities",
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::serve::Read;
 use super::{FIRST, File};
+use crate::chronicle::ring::{Reader, Ring};
 use crate::lock::ids::{Handle, Uid};
 use crate::service::Tell;
 
@@ -39,6 +40,8 @@ struct Opened {
     text: Option<Arc<[u8]>>,
     /// As of which change.
     seen: Option<u64>,
+    /// Of the events: how far it has read.
+    reader: Reader,
 }
 
 /// A read that waits.
@@ -90,6 +93,7 @@ impl View {
             uid,
             text: None,
             seen: None,
+            reader: Reader::default(),
         })
     }
 
@@ -171,15 +175,46 @@ impl View {
         self.polled.insert(handle, tell);
     }
 
-    /// Tells those who poll what `changed` says has changed since they read it.
-    pub(super) fn tell(&mut self, changed: impl Fn(File, Option<u64>) -> bool) {
-        if self.polled.is_empty() {
-            return;
+    /// Reads events through an open file. One that was opened before this process
+    /// began is at the end of other events than these.
+    pub(super) fn read_on(
+        &mut self,
+        (handle, uid): (Handle, Uid),
+        ring: &Ring,
+        offset: u64,
+        size: usize,
+    ) -> Vec<u8> {
+        let known = self.opens.contains_key(&handle);
+        let opened = self.know(handle, File::Events, uid);
+        if !known {
+            opened.reader = Reader::of_another(offset, ring);
         }
+        opened.reader.read(ring, offset, size)
+    }
+
+    /// Whether there are events that were not read through an open file.
+    pub(super) fn has_events(&self, handle: Handle, ring: &Ring) -> bool {
+        let opened = self.opens.get(&handle);
+        opened
+            .map_or_else(Reader::default, |opened| opened.reader)
+            .has_news(ring)
+    }
+
+    /// Whether anybody polls.
+    pub(super) fn is_polled(&self) -> bool {
+        !self.polled.is_empty()
+    }
+
+    /// Tells those who poll a file that is another than they have `seen`, or of which
+    /// they have not read all.
+    pub(super) fn tell(&mut self, ring: &Ring, seen: impl Fn(File, Option<u64>) -> bool) {
         let opens = &self.opens;
         let news = |handle: &Handle| {
             let opened = opens.get(handle);
-            opened.is_none_or(|opened| changed(opened.file, opened.seen))
+            opened.is_none_or(|opened| match opened.file {
+                File::Events => opened.reader.has_news(ring),
+                file => !seen(file, opened.seen),
+            })
         };
         let told: Vec<Handle> = self.polled.keys().copied().filter(news).collect();
         for handle in told {

@@ -12,7 +12,7 @@ use crate::lock::refusal::Refusal;
 use crate::process::Reach;
 use crate::service::desk::Desk;
 use crate::service::request::{At, Failure, Listing, Sender};
-use crate::service::{Service, Tell};
+use crate::service::{Service, State, Tell};
 
 /// How a read is answered, at once or later.
 pub type Read = Box<dyn FnOnce(Result<&[u8], Failure>) + Send>;
@@ -28,6 +28,8 @@ pub struct About {
     pub resend: bool,
     /// Whether another program can go on in place of this one.
     pub upgrade: bool,
+    /// Whether another process served it before.
+    pub resumed: bool,
 }
 
 impl Service {
@@ -56,16 +58,22 @@ impl Service {
     fn view_shows(&self, place: Place) -> Attributes {
         let now = clock::now().wall;
         let state = self.state.lock();
+        let events = &state.chronicle.events;
+        let (size, changed) = match place {
+            // tail(1) looks at both for what is new.
+            Place::File(File::Events) => (events.ring.end(), events.last.unwrap_or(self.began)),
+            _ => (0, now),
+        };
         Attributes {
             ino: place.ino(),
             kind: match place {
                 Place::Directory => Kind::Directory,
                 Place::File(_) => Kind::File,
             },
-            size: 0,
-            atime: now,
-            mtime: now,
-            ctime: now,
+            size,
+            atime: changed,
+            mtime: changed,
+            ctime: changed,
             links: 1,
             user: User {
                 uid: state.table.options().daemon,
@@ -167,6 +175,17 @@ impl Service {
             Some(Ok(Place::File(file))) => file,
             _ => return answer(Err(Refusal::Gone.into())),
         };
+        if file == File::Events {
+            let text = {
+                let mut state = self.state.lock();
+                let State {
+                    view, chronicle, ..
+                } = &mut *state;
+                let ring = &chronicle.events.ring;
+                view.read_on((handle, sender.user.uid), ring, offset, size)
+            };
+            return answer(Ok(&text));
+        }
         if offset > 0 {
             let text = self.state.lock().view.text(handle);
             return match text {
@@ -198,8 +217,10 @@ impl Service {
             return true;
         };
         self.act(|desk| {
-            let seen = desk.view.seen(handle);
-            let new = seen != Some(desk.version(file));
+            let new = match file {
+                File::Events => desk.view.has_events(handle, &desk.chronicle.events.ring),
+                _ => desk.view.seen(handle) != Some(desk.version(file)),
+            };
             if let Some(tell) = tell {
                 desk.view.poll(handle, file, sender.user.uid, tell);
             }
@@ -221,16 +242,21 @@ impl Desk<'_> {
     /// The last change of a file.
     pub(super) fn version(&self, file: File) -> u64 {
         match file {
-            File::Status => self.table.changes(),
+            File::Status | File::Metrics => self.table.changes(),
+            File::History => self.chronicle.history.lock().changes(),
+            File::Events => self.chronicle.events.ring.end(),
             File::Capabilities => 0,
         }
     }
 
     /// Tells those who poll of what has changed.
     pub fn tell_viewers(&mut self) {
+        if !self.view.is_polled() {
+            return;
+        }
         let versions = File::ALL.map(|file| (file, self.version(file)));
-        self.view
-            .tell(|file, seen| !seen.is_some_and(|seen| versions.contains(&(file, seen))));
+        let seen = |file, seen: Option<u64>| seen.is_some_and(|s| versions.contains(&(file, s)));
+        self.view.tell(&self.chronicle.events.ring, seen);
     }
 }
 

@@ -1,85 +1,30 @@
 //! `status.json`: what is held.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::chronicle::refused::Refused;
-use crate::chronicle::{pid_of, text};
+use crate::chronicle::{pid_of, refused, text};
 use crate::clock;
 use crate::lock::attributes::Kind;
 use crate::lock::file_lock::LockKind;
-use crate::lock::ids::{Ino, Pid};
-use crate::lock::queue::Waiting;
+use crate::lock::ids::{Ino, Pid, Uid};
+use crate::lock::queue;
 use crate::lock::record::Status;
 use crate::lock::time::Timestamp;
 use crate::printable::printable;
+use crate::schema::{Board, HistoryFile, Refused, StatusFile, VERSION, Waiting};
 use crate::service::Service;
 use crate::service::desk::Desk;
 
 /// So many boards are looked at before others are let in.
 const SLICE: usize = 128;
 
-/// What comes before the boards.
-#[derive(Serialize)]
-struct Head<'a> {
-    version: u32,
-    directory: &'a str,
-    boardlock: &'a str,
-    now: String,
-    now_unix: i64,
-}
-
-/// A board.
-#[derive(Serialize)]
-struct Board {
-    board: String,
-    kind: &'static str,
-    state: &'static str,
-    holder: Option<String>,
-    uid: Option<u32>,
-    pid: Option<u32>,
-    command: Option<String>,
-    via: Option<String>,
-    since: Option<String>,
-    since_unix: Option<i64>,
-    expires: Option<String>,
-    expires_unix: Option<i64>,
-    expires_in_seconds: Option<i64>,
-    token: Option<u64>,
-    waiters: usize,
-    note: Option<String>,
-    lock: Option<&'static str>,
-    locks: usize,
-    waiting: Vec<Waits>,
-    refused: Vec<RefusedHere>,
-}
-
-/// Who waits for one.
-#[derive(Serialize)]
-struct Waits {
-    place: usize,
-    holder: String,
-    uid: u32,
-    pid: Option<u32>,
-    lock: &'static str,
-    since: String,
-    command: Option<String>,
-}
-
-/// Who was refused one.
-#[derive(Serialize)]
-struct RefusedHere {
-    when: String,
-    holder: String,
-    uid: u32,
-    pid: Option<u32>,
-    command: Option<String>,
-    via: Option<String>,
-    reason: String,
-    code: &'static str,
-}
+/// How long the history's file may take to be read before what there is is told.
+const READING: Duration = Duration::from_secs(5);
 
 /// Boards by their paths.
 type Boards = BTreeMap<Vec<u8>, Board>;
@@ -100,23 +45,41 @@ impl Service {
         }
         let about = self.about.get().cloned().unwrap_or_default();
         let now = clock::now().wall;
-        let head = Head {
-            version: 1,
-            directory: &printable(&about.directory),
-            boardlock: env!("CARGO_PKG_VERSION"),
+        let head = StatusFile {
+            version: VERSION,
+            boardlock: env!("CARGO_PKG_VERSION").to_owned(),
+            directory: printable(&about.directory),
             now: now.rfc3339(),
             now_unix: now.secs,
+            boards: Vec::new(),
         };
-        let mut json = to_json(&head);
-        json.pop();
-        json.extend_from_slice(b",\"boards\":[");
-        for (at, board) in boards.values().enumerate() {
-            json.extend_from_slice(if at > 0 { b",\n" } else { b"\n" });
-            json.extend(to_json(board));
-        }
-        json.extend_from_slice(b"\n]}\n");
-        json
+        let boards = boards.values().map(to_json);
+        with_lines(to_json(&head), boards)
     }
+
+    /// The holds that ended.
+    pub(super) fn history_json(&self) -> Vec<u8> {
+        // Not while the file is read in which they are: it takes long.
+        let history = Arc::clone(&self.state.lock().chronicle.history);
+        let head = HistoryFile {
+            version: VERSION,
+            holds: Vec::new(),
+        };
+        let holds = history.all(READING);
+        let holds = holds.iter().map(|hold| hold.as_bytes().to_vec());
+        with_lines(to_json(&head), holds)
+    }
+}
+
+/// A JSON object that ends with an empty array, with these in it, each on a line.
+fn with_lines(mut json: Vec<u8>, lines: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    json.truncate(json.len().saturating_sub(b"]}".len()));
+    for (at, line) in lines.enumerate() {
+        json.extend_from_slice(if at > 0 { b",\n" } else { b"\n" });
+        json.extend(line);
+    }
+    json.extend_from_slice(b"\n]}\n");
+    json
 }
 
 /// Nothing that is told here can fail to be written so.
@@ -166,12 +129,15 @@ impl Desk<'_> {
         let refused = self.chronicle.refused.of(path);
         Board {
             board: printable(path),
-            kind: match kind {
-                Kind::File => "file",
-                Kind::Directory => "directory",
-                Kind::Link => "link",
-            },
-            state: status.state.word(),
+            kind: Some(
+                match kind {
+                    Kind::File => "file",
+                    Kind::Directory => "directory",
+                    Kind::Link => "link",
+                }
+                .to_owned(),
+            ),
+            state: status.state.word().to_owned(),
             holder: status.user.map(|user| name(user.uid)),
             uid: status.user.map(|user| user.uid.0),
             pid: status.pid.map(Pid::get),
@@ -185,41 +151,38 @@ impl Desk<'_> {
             token: status.token.map(|token| token.0),
             waiters: status.waiters,
             note: text(&printable(&status.note)),
-            lock: status.locks.map(|(kind, _)| word(kind)),
+            lock: status.locks.map(|(kind, _)| word(kind).to_owned()),
             locks: status.locks.map_or(0, |(_, count)| count),
             waiting: (1..)
                 .zip(&status.waiting)
                 .map(|(place, waiting)| waits(place, waiting, &mut name))
                 .collect(),
             refused: refused
-                .map(|refused| RefusedHere {
+                .map(|refused| Refused {
                     when: refused.when.rfc3339(),
                     holder: name(refused.asks.user.uid),
                     uid: refused.asks.user.uid.0,
                     pid: pid_of(refused.asks.pid),
                     command: text(&refused.asks.command),
                     via: text(&refused.asks.via),
-                    reason: Refused::reason(refused.refusal),
-                    code: refused.refusal.word(),
+                    reason: refused::reason(refused.refusal),
+                    code: refused.refusal.word().to_owned(),
                 })
                 .collect(),
+            ..Board::default()
         }
     }
 }
 
-fn waits(
-    place: usize,
-    waiting: &Waiting,
-    name: &mut impl FnMut(crate::lock::ids::Uid) -> String,
-) -> Waits {
-    Waits {
+fn waits(place: usize, waiting: &queue::Waiting, name: &mut impl FnMut(Uid) -> String) -> Waiting {
+    Waiting {
         place,
         holder: name(waiting.user.uid),
         uid: waiting.user.uid.0,
         pid: pid_of(waiting.pid),
-        lock: word(waiting.kind),
+        lock: word(waiting.kind).to_owned(),
         since: waiting.since.rfc3339(),
-        command: text(&waiting.command),
+        command: waiting.command.clone(),
     }
 }
 

@@ -1,0 +1,122 @@
+//! `boardlock renew`: until when a board is needed.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Args;
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::duration;
+use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, glance};
+use crate::fuse::xattr::RENEW;
+
+const MORE: &str = "\
+For boards that you have: detached ones (ssh lab touch /locks/beagle), those of your scripts,
+and inside of boardlock run. Without --lease the lease that the lock directory gives begins anew.
+
+DUR is a number of seconds, or as 90s, 30m, 2h, 1d, 1h30m.
+
+Exit status: 0, 1 one of them could not be renewed, 2 a command line that makes no sense.
+
+Examples:
+  boardlock renew beagle
+  boardlock renew --lease 2h $BOARDLOCK_BOARD";
+
+/// The arguments of `boardlock renew`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(after_long_help = MORE)]
+pub struct RenewArgs {
+    /// The boards
+    #[arg(value_name = "BOARD", required = true)]
+    pub boards: Vec<OsString>,
+
+    /// Where.
+    #[command(flatten)]
+    pub dir: DirArgs,
+
+    /// Need them this long, from now on
+    #[arg(long, value_name = "DUR")]
+    pub lease: Option<String>,
+}
+
+/// Runs `boardlock renew`.
+pub fn run(args: &RenewArgs) -> ExitCode {
+    let lease = match args.lease.as_deref().map(duration::parse).transpose() {
+        Ok(lease) => lease,
+        Err(why) => {
+            super::complain(&format!("--lease: {why}"));
+            return ExitCode::from(super::USAGE);
+        }
+    };
+    let value = match lease {
+        Some(lease) => format!("+{}s", lease.as_secs()).into_bytes(),
+        None => RENEW.to_vec(),
+    };
+    let dir = match args.dir.find() {
+        Ok(dir) => dir,
+        Err(trouble) => {
+            super::complain(&trouble.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut code = ExitCode::SUCCESS;
+    for board in &args.boards {
+        let renewed = dir
+            .board(board)
+            .map_err(|trouble| trouble.to_string())
+            .and_then(|board| renew(&dir, &board, &value));
+        match renewed {
+            Ok(text) => {
+                use std::io::Write;
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
+            Err(why) => {
+                super::complain(&why);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String, String> {
+    let path = dir.file(board);
+    let set = rustix::fs::lsetxattr(&path, "user.boardlock.expires", value, XattrFlags::empty());
+    let clock = Clock::here(jiff::Timestamp::now().as_second());
+    let told = dir.told_of(board).ok().flatten();
+    if let Err(error) = set {
+        let free = format!("{board} is free; to take it: boardlock run {board} -- CMD");
+        let Some(told) = told else {
+            return Err(match error {
+                Errno::NOENT => free,
+                error => format!("cannot renew {board}: {}", std::io::Error::from(error)),
+            });
+        };
+        let who = describe::holder(&told.board, &clock);
+        return Err(match error {
+            Errno::PERM if path.is_symlink() => {
+                format!("cannot renew {board}: it is a symbolic link, which has no lease ({who})")
+            }
+            Errno::PERM => format!(
+                "cannot renew {board}: it is not yours; it is {who}; to wait for it: \
+                 boardlock run {board} -- CMD"
+            ),
+            Errno::NODATA => format!(
+                "cannot renew {board}: no lease applies to it; say how long you need it: \
+                 boardlock renew --lease 2h {board}"
+            ),
+            Errno::NOENT => free,
+            error => format!(
+                "cannot renew {board}: {}; it is {who}",
+                std::io::Error::from(error)
+            ),
+        });
+    }
+    let until = glance::attribute(&path, "expires").and_then(|text| text.parse().ok());
+    let until = until.map(|until: jiff::Timestamp| clock.tell(until.as_second()).middle);
+    Ok(match until {
+        Some(until) => format!("{board} is yours until {until}"),
+        None => format!("{board} is yours with no end"),
+    })
+}

@@ -1,0 +1,90 @@
+//! `boardlock why`: who has a board, how that was found, who was refused it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::client::{Asking, Clock, DirArgs, Pattern, Trouble, explain, put, select};
+use crate::schema::Hold;
+
+use super::status;
+
+/// The arguments of `boardlock why`.
+#[derive(Args, Clone, Debug)]
+pub struct WhyArgs {
+    /// The board, by name or by a path that leads to it
+    #[arg(value_name = "BOARD")]
+    pub board: OsString,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub dir: DirArgs,
+}
+
+/// Runs `boardlock why`.
+pub fn run(args: &WhyArgs) -> ExitCode {
+    match why(args) {
+        Ok(code) => code,
+        Err(trouble) => {
+            super::complain(&trouble.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
+    let dir = args.dir.find()?;
+    let name = dir.board(&args.board)?.to_string();
+    let file = dir.status()?;
+    let clock = Clock::here(file.now_unix);
+    let has_list = file.boards.iter().any(|board| board.inventory.is_some());
+    let listed = file.boards.iter().any(|board| board.board == name);
+    let asking = Asking {
+        uid: rustix::process::getuid().as_raw(),
+        board: for_a_shell(&name, args.board.as_bytes()),
+        meant: None,
+        unknown: has_list && !listed,
+    };
+    // It says enough without.
+    let mut before: Vec<Hold> = dir.history().map_or(Vec::new(), |file| file.holds);
+    before.retain(|hold| hold.board == name);
+    let asked = [Pattern::exact(name)];
+    let mut text = String::new();
+    for board in select(file.boards, &asked, true) {
+        for line in explain(&board, &before, &clock, &asking) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    Ok(status::written(put(&text))?.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// The board in a command to be typed: in quotes if a shell would take it for more than a
+/// name. One that cannot be shown as it is was escaped; its user has to know better.
+fn for_a_shell(name: &str, given: &[u8]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@%+,=".contains(c);
+    if !name.is_empty() && name.chars().all(plain) && !name.starts_with('-') {
+        return name.to_owned();
+    }
+    let text = String::from_utf8_lossy(given);
+    let text = crate::client::clean(&text);
+    let dash = if text.starts_with('-') { "-- " } else { "" };
+    format!("{dash}'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_be_typed() {
+        let typed = |name: &str| for_a_shell(name, name.as_bytes());
+        assert_eq!(typed("rack1/imx8"), "rack1/imx8");
+        assert_eq!(typed("a b"), "'a b'");
+        assert_eq!(typed("a'b"), "'a'\\''b'");
+        assert_eq!(typed("-x"), "-- '-x'");
+        assert!(!for_a_shell("a\\x1b", b"a\x1b").contains('\u{1b}'));
+    }
+}

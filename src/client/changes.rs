@@ -1,0 +1,175 @@
+//! Waiting for boards to change, without asking again and again: poll(2) on
+//! `.boardlock/status.json`, which says readable once something has changed since it was
+//! read.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::directory::{LockDirectory, Trouble, shown};
+use super::told::understood;
+use crate::schema::StatusFile;
+
+/// The file.
+const NAME: &str = "status.json";
+
+/// So often it is tried to read it in one piece, while whoever serves changes or other
+/// files of the same user drive out what was read of this one.
+const TRIES: usize = 20;
+/// After so long.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Something may have changed.
+    Changed,
+    /// The terminal has another size.
+    Resized,
+    /// The time is over.
+    Time,
+    /// It is to end, by this signal.
+    Stop(Signal),
+    /// Nobody reads what is written any more.
+    Unread,
+}
+
+/// The boards of a lock directory as they change, and the signals of a program that shows
+/// them.
+#[derive(Debug)]
+pub struct Changes<'a> {
+    dir: &'a LockDirectory,
+    file: File,
+    signals: SignalFd,
+}
+
+impl<'a> Changes<'a> {
+    /// Begins. SIGWINCH, SIGINT, SIGTERM and SIGHUP are for this from now on.
+    ///
+    /// # Errors
+    /// When there is nothing to be read, or no signals.
+    pub fn of(dir: &'a LockDirectory) -> Result<Changes<'a>, Trouble> {
+        let mut mask = SigSet::empty();
+        for signal in [
+            Signal::SIGWINCH,
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+        ] {
+            mask.add(signal);
+        }
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = mask
+            .thread_block()
+            .and_then(|()| SignalFd::with_flags(&mask, flags))
+            .map_err(|error| Trouble(format!("cannot wait for signals: {error}")))?;
+        let file = open(dir)?;
+        Ok(Changes { dir, file, signals })
+    }
+
+    /// The boards as they are now. What changes after that is waited for.
+    ///
+    /// # Errors
+    /// When that cannot be read; says what to do.
+    pub fn status(&mut self) -> Result<StatusFile, Trouble> {
+        let mut tries = 0;
+        let text = loop {
+            tries += 1;
+            match whole(&self.file) {
+                Ok(text) => break text,
+                // What it was read from so far is not kept any more.
+                Err(error) if error.raw_os_error() == Some(libc::ESTALE) && tries < TRIES => {
+                    std::thread::sleep(PAUSE);
+                    self.file = open(self.dir)?;
+                }
+                Err(error) => return Err(self.dir.unreadable(NAME, &error)),
+            }
+        };
+        understood(&text).map_err(|why| Trouble(format!("{}: {why}", shown(&self.dir.told(NAME)))))
+    }
+
+    /// Waits, for so long at most.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn wait(&mut self, limit: Duration) -> Result<Woken, Trouble> {
+        let failed = |error: io::Error| Trouble(format!("cannot wait for changes: {error}"));
+        let stdout = io::stdout();
+        let limit = Timespec::try_from(limit).ok();
+        let mut fds = [
+            PollFd::new(&self.file, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            // Only that its reader has gone is told.
+            PollFd::new(&stdout, PollFlags::empty()),
+        ];
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let [file, signals, out] = fds.map(|fd| fd.revents());
+        if signals.contains(PollFlags::IN)
+            && let Some(woken) = self.signal()?
+        {
+            return Ok(woken);
+        }
+        if out.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
+            return Ok(Woken::Unread);
+        }
+        // An error is told by reading.
+        Ok(if file.is_empty() {
+            Woken::Time
+        } else {
+            Woken::Changed
+        })
+    }
+
+    fn signal(&self) -> Result<Option<Woken>, Trouble> {
+        let told = self
+            .signals
+            .read_signal()
+            .map_err(|error| Trouble(format!("cannot read signals: {error}")))?;
+        let number = told.and_then(|told| i32::try_from(told.ssi_signo).ok());
+        let signal = number.and_then(|number| Signal::try_from(number).ok());
+        Ok(signal.map(|signal| match signal {
+            Signal::SIGWINCH => Woken::Resized,
+            signal => Woken::Stop(signal),
+        }))
+    }
+}
+
+fn open(dir: &LockDirectory) -> Result<File, Trouble> {
+    File::open(dir.told(NAME)).map_err(|error| dir.unreadable(NAME, &error))
+}
+
+/// All that there is, of one moment. The size that the file shows says nothing.
+fn whole(file: &File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(text),
+            Ok(count) => {
+                text.extend(buffer.iter().take(count));
+                at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Ends the program as the signal would have, had it not been waited for: who started it
+/// sees that.
+pub fn end_by(signal: Signal) {
+    let mut mask = SigSet::empty();
+    mask.add(signal);
+    let _ = nix::sys::signal::raise(signal);
+    let _ = mask.thread_unblock();
+}

@@ -1,0 +1,196 @@
+//! The command that boards are taken for: it runs, gets the signals that are meant for it,
+//! and is told when a board is taken from it.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{FdFlags, fcntl_setfd};
+
+use super::directory::LockDirectory;
+use super::refused::{Refused, code};
+use super::signals::{self, ENDING, Signals};
+use super::spawn::Program;
+use super::take::Taken;
+use crate::printable::printable;
+
+/// What is for the command, beside what ends a wait.
+const FOR_IT: [Signal; 4] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+/// A command that runs.
+struct Child<'a> {
+    pid: Pid,
+    is_stopped: bool,
+    dir: &'a LockDirectory,
+    /// The boards, and whether they are still its.
+    boards: Vec<(&'a Taken, bool)>,
+    tells: bool,
+}
+
+/// Has the end of children told, also where whoever started this ignores it: then the
+/// system would not tell how they ended.
+///
+/// # Errors
+/// As of sigaction(2).
+pub fn hear_of_children() -> io::Result<()> {
+    if signals::is_ignored(Signal::SIGCHLD) {
+        // It is held back, so the handler never runs, and programs do not inherit it.
+        signal_hook::flag::register(Signal::SIGCHLD as i32, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// Runs a command to its end with these boards; its exit code, 128 and the signal if one
+/// ended it. The boards are still locked afterwards.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run(
+    dir: &LockDirectory,
+    command: &[OsString],
+    environment: &[(&'static str, OsString)],
+    taken: &[Taken],
+    signals: &mut Signals,
+    tells: bool,
+) -> Result<u8, Refused> {
+    let failed = |error: io::Error| Refused::new(code::OS, format!("cannot run it: {error}"));
+    signals.take_also(&FOR_IT).map_err(failed)?;
+    signals.take_also(&[Signal::SIGCHLD]).map_err(failed)?;
+    let Some(name) = command.first() else {
+        return Err(Refused::new(code::USAGE, "which command?"));
+    };
+    for taken in taken {
+        // Whatever becomes of this process, what runs has the board to its end.
+        fcntl_setfd(&taken.file, FdFlags::empty()).map_err(|error| failed(error.into()))?;
+    }
+    let pid = Program {
+        name,
+        args: command,
+        environment,
+        stdin: None,
+        mask: signals.before(),
+    }
+    .start()
+    .map_err(|error| {
+        let code = match error.raw_os_error() {
+            Some(libc::ENOMEM | libc::EAGAIN) => code::OS,
+            _ => code::UNAVAILABLE,
+        };
+        let name = printable(name.as_encoded_bytes());
+        Refused::new(code, format!("cannot run {name}: {error}"))
+    })?;
+    let mut child = Child {
+        pid,
+        is_stopped: false,
+        dir,
+        boards: taken.iter().map(|taken| (taken, true)).collect(),
+        tells,
+    };
+    child.look();
+    child.until_it_ends(signals).map_err(failed)
+}
+
+impl Child<'_> {
+    fn until_it_ends(&mut self, signals: &Signals) -> io::Result<u8> {
+        loop {
+            let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+            let had = self.boards.iter().filter(|(_, has)| *has);
+            fds.extend(had.map(|(taken, _)| PollFd::new(&taken.file, PollFlags::IN)));
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let has_changed = fds.iter().skip(1).any(|fd| !fd.revents().is_empty());
+            while let Some(caught) = signals.next() {
+                match caught.signal {
+                    Signal::SIGCHLD => {
+                        if let Some(code) = self.reap()? {
+                            return Ok(code);
+                        }
+                    }
+                    Signal::SIGTSTP if self.is_stopped => stop_too(),
+                    // The terminal has told it, too.
+                    _ if caught.by_terminal => {}
+                    // Not after its end: it is not reaped before SIGCHLD is read.
+                    signal => {
+                        let _ = kill(self.pid, signal);
+                    }
+                }
+            }
+            if has_changed {
+                self.look();
+            }
+        }
+    }
+
+    /// What became of it; its exit code once it has ended.
+    fn reap(&mut self) -> io::Result<Option<u8>> {
+        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
+        loop {
+            match waitpid(self.pid, Some(flags)) {
+                Ok(WaitStatus::Exited(_, code)) => {
+                    return Ok(Some(u8::try_from(code).unwrap_or(u8::MAX)));
+                }
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    return Ok(Some(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)));
+                }
+                Ok(WaitStatus::Stopped(_, signal)) => {
+                    self.is_stopped = true;
+                    // By job control: the shell that waits for us is to know. A SIGSTOP is
+                    // somebody's who continues it himself, and not us.
+                    if signal != Signal::SIGSTOP {
+                        stop_too();
+                    }
+                }
+                Ok(WaitStatus::Continued(_)) => self.is_stopped = false,
+                Ok(_) => return Ok(None),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks whether the boards are still had, and tells of those that are not.
+    fn look(&mut self) {
+        for (taken, has) in self.boards.iter_mut().filter(|(_, has)| *has) {
+            let Ok(told) = self.dir.told_by(&taken.board, &taken.file) else {
+                continue;
+            };
+            let still = told
+                .as_ref()
+                .is_some_and(|told| told.board.token == taken.token && told.board.state != "free");
+            if still {
+                continue;
+            }
+            *has = false;
+            if self.tells {
+                let ended = told.and_then(|told| told.ended);
+                let how = ended.map_or_else(String::new, |how| format!(": {how}"));
+                let _ = writeln!(
+                    io::stderr(),
+                    "boardlock: {} is not yours any more{how}; what you run goes on",
+                    taken.board
+                );
+            }
+        }
+    }
+}
+
+/// Stops this process, as its command is, until somebody continues both.
+fn stop_too() {
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+}
+
+/// Signals that end a wait before the command runs.
+pub const WHILE_WAITING: [Signal; 4] = ENDING;
