@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod fault;
 pub mod fuse;
+pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod migrate;

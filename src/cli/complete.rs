@@ -2,20 +2,16 @@
 //! shells' files in contrib/completions ask it for.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::path::Path;
 
 use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 
 use crate::client::DirArgs;
+use crate::schema::StatusFile;
 
 /// Says which shell asks, and that one does.
 pub const VARIABLE: &str = "BOARDLOCK_COMPLETE";
-
-/// Boards looked at.
-const BOARDS: usize = 10_000;
 
 /// Answers a shell that asks what can come next, and exits; else does nothing.
 pub fn complete() {
@@ -48,10 +44,11 @@ pub fn command() -> Command {
     })
 }
 
-/// The boards that begin so: those that are held, and directories.
+/// The boards that begin so: those that are held and, with an inventory, the free ones.
 fn boards(begin: &OsStr) -> Vec<CompletionCandidate> {
-    match (DirArgs::default().find(), begin.to_str()) {
-        (Ok(root), Some(begin)) => boards_in(&root.path, begin)
+    let status = DirArgs::default().find().and_then(|dir| dir.status());
+    match (status, begin.to_str()) {
+        (Ok(status), Some(begin)) => beginning(status, begin)
             .into_iter()
             .map(CompletionCandidate::new)
             .collect(),
@@ -59,49 +56,43 @@ fn boards(begin: &OsStr) -> Vec<CompletionCandidate> {
     }
 }
 
-fn boards_in(root: &Path, begin: &str) -> Vec<String> {
-    let (above, last) = begin.rsplit_once('/').unwrap_or(("", begin));
-    // A path leads there by itself: the shell completes it.
-    if begin.starts_with(['/', '.']) {
-        return Vec::new();
-    }
-    let Ok(entries) = fs::read_dir(root.join(above)) else {
-        return Vec::new();
-    };
-    let mut boards: Vec<String> = entries
-        .take(BOARDS)
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let name = name.starts_with(last).then_some(name)?;
-            Some(match above {
-                "" => name,
-                above => format!("{above}/{name}"),
-            })
-        })
-        .collect();
-    boards.sort();
+fn beginning(status: StatusFile, begin: &str) -> Vec<String> {
+    let boards = status.boards.into_iter();
     boards
+        .filter(|board| !board.temporary && board.board.starts_with(begin))
+        .map(|board| board.board)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
+    use crate::schema::Board;
 
     #[test]
-    fn boards_are_those_in_the_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("rack1")).unwrap();
-        for name in ["beagle", "bone", "rack1/beagle"] {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        let all = |begin: &str| boards_in(dir.path(), begin);
-        assert_eq!(all(""), ["beagle", "bone", "rack1"]);
-        assert_eq!(all("bo"), ["bone"]);
+    fn boards_are_those_of_the_status() {
+        let board = |board: &str, temporary| Board {
+            board: board.to_owned(),
+            temporary,
+            ..Board::default()
+        };
+        let all = |begin: &str| {
+            let status = StatusFile {
+                version: 1,
+                directory: "/run/locks".to_owned(),
+                boardlock: String::new(),
+                now: String::new(),
+                now_unix: 0,
+                boards: vec![
+                    board("beagle", false),
+                    board("lock.abcdef", true),
+                    board("rack1/beagle", false),
+                ],
+            };
+            beginning(status, begin)
+        };
+        assert_eq!(all(""), ["beagle", "rack1/beagle"]);
         assert_eq!(all("rack1/"), ["rack1/beagle"]);
-        assert_eq!(all("rack2/"), Vec::<String>::new());
         assert_eq!(all("/etc"), Vec::<String>::new(), "a path is the shell's");
     }
 }

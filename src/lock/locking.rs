@@ -138,6 +138,8 @@ impl Table {
         let Some(caller) = caller else {
             return Ok(Tried::AskWho);
         };
+        // What it came by may be an inode of its own by now.
+        let ino = self.opened(call.handle).ok_or(Refusal::Gone)?;
         let Some(wait) = wait else {
             return Err(self.refuse(self.in_the_way(ino), caller, Refusal::BusyNow));
         };
@@ -438,10 +440,9 @@ impl Table {
         if node.locks.len() == before {
             return;
         }
-        let free = node.locks.is_empty() && self.is_by_locks(ino);
         self.changed(ino);
-        if free {
-            self.end_claim(ino, &End::Unlocked, now);
+        if self.is_by_locks(ino) {
+            self.locks_less(ino, now);
         } else {
             self.settle_board(ino, now);
         }

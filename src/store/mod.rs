@@ -163,6 +163,8 @@ impl Store {
              mended"
         );
         let broken = |error| StoreError(format!("cannot use the state file: {error}"));
+        // What is added is of this form.
+        self.file.write_all_at(MAGIC, 0).map_err(broken)?;
         for (key, value) in &found.saved.values {
             self.written.insert(*key, digest(value).map_err(broken)?);
         }

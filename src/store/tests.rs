@@ -171,7 +171,7 @@ fn what_is_not_ours_to_read_is_refused() {
         ..owner_of("/locks", "boot")
     };
     assert!(place.refused(elsewhere).contains("pid namespace"));
-    std::fs::write(place.path(), "boardlock state 2\nwhat do I know").unwrap();
+    std::fs::write(place.path(), "boardlock state 3\nwhat do I know").unwrap();
     let refused = place.refused(owner_of("/locks", "boot"));
     assert!(refused.contains("a later boardlock"), "{refused}");
     for foreign in ["x", "boardlock", "root:x:0:0:root:/root:/bin/bash\n"] {

@@ -10,6 +10,7 @@ mod trial;
 mod acquire;
 mod callers;
 mod client;
+mod commands;
 mod death;
 mod directories;
 mod execs;
@@ -44,6 +45,7 @@ mod queue;
 mod races;
 mod release;
 mod restart;
+mod run;
 mod sessions;
 mod shown;
 mod site;
@@ -76,6 +78,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         callers::tests(),
+        commands::tests(),
         death::tests(),
         directories::tests(),
         execs::tests(),
@@ -104,6 +107,7 @@ fn main() -> std::process::ExitCode {
         races::tests(),
         restart::tests(),
         release::tests(),
+        run::tests(),
         sessions::tests(),
         smoke::tests(),
         status::tests(),

@@ -155,6 +155,7 @@ impl Lab {
         mode: OpenMode,
     ) -> Result<WaitId, Result<Handle, Refusal>> {
         let ino = self.ino(path);
+        self.walk(who, path);
         let wait = self.next_wait();
         match self.table.open(&self.now, who, ino, mode, Some(wait)) {
             Ok(Opened::Waits) => Ok(wait),
