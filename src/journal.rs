@@ -1,4 +1,5 @@
-//! The log on stderr: one line a record, and never a reason to stop.
+//! The log, on stderr, in a file or the system's: one line a record, and never a reason
+//! to stop.
 //!
 //! A paused terminal or a full pipe must not hold up a daemon on whose answer
 //! every user of the directory waits. So records go through a bounded queue to
@@ -6,7 +7,9 @@
 //! told as soon as there is room.
 
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -17,8 +20,11 @@ use jiff::Zoned;
 use log::{Level, LevelFilter};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::cli::options::Verbosity;
+use crate::background;
+use crate::cli::options::{LogPlan, Verbosity};
 use crate::printable::{escape, printable, unprintable};
+use crate::supervise;
+use crate::syslog::{self, SystemLog};
 
 /// Records that wait for a slow reader.
 const QUEUE: usize = 4096;
@@ -68,10 +74,55 @@ impl Drop for Journal {
     }
 }
 
-/// Starts logging to stderr. Once in a process.
-pub fn start(verbosity: Verbosity) -> io::Result<Journal> {
-    let colour = colours();
-    let (journal, sink) = queue(QUEUE, io::stderr())?;
+/// How a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Time, level and message.
+    Line { colour: bool },
+    /// `<LEVEL>message`, for what knows the time (sd-daemon(3)).
+    Level,
+}
+
+/// Starts logging. Once in a process.
+///
+/// # Errors
+/// When the file cannot be opened, with its name.
+pub fn start(verbosity: Verbosity, to: &LogPlan) -> io::Result<Journal> {
+    let (form, out): (Form, Box<dyn Write + Send>) = match to {
+        LogPlan::Stderr if is_journal() => (Form::Level, Box::new(io::stderr())),
+        LogPlan::Stderr => {
+            let colour = colours();
+            (Form::Line { colour }, Box::new(io::stderr()))
+        }
+        LogPlan::System => {
+            if background::is_heard() && !supervise::was_started() && !syslog::is_there() {
+                complain(
+                    "nobody listens for a system log (/dev/log): what is logged waits for that; \
+                     --log FILE names a file",
+                );
+            }
+            (Form::Level, Box::new(SystemLog::new()))
+        }
+        LogPlan::File(path) => {
+            let mut file = OpenOptions::new();
+            file.append(true).create(true).mode(0o640);
+            let file = file.open(path).map_err(|error| {
+                let name = printable(path.as_os_str().as_encoded_bytes());
+                io::Error::new(error.kind(), format!("{name}: {error}"))
+            })?;
+            (Form::Line { colour: false }, Box::new(file))
+        }
+    };
+    let colour = form == Form::Line { colour: true };
+    let heard = match verbosity {
+        Verbosity::Quiet | Verbosity::Normal => Level::Warn,
+        Verbosity::Verbose | Verbosity::Trace => Level::Trace,
+    };
+    let (journal, sink) = queue(QUEUE, out, form)?;
+    if *to != LogPlan::Stderr {
+        // What a panic says goes to stderr, where nobody may be.
+        std::panic::set_hook(Box::new(|info| log::error!("{info}")));
+    }
     let mut builder = env_logger::Builder::new();
     match std::env::var(FILTER) {
         Ok(filter) if !filter.trim().is_empty() => {
@@ -98,7 +149,13 @@ pub fn start(verbosity: Verbosity) -> io::Result<Journal> {
         })
         .target(env_logger::Target::Pipe(Box::new(sink)))
         .format(move |out, record| {
-            let line = line(&Zoned::now(), record, colour);
+            let line = match form {
+                Form::Line { colour } => line(&Zoned::now(), record, colour),
+                Form::Level => levelled(record),
+            };
+            if record.level() <= heard && background::is_heard() {
+                complain(&message(record, false));
+            }
             out.write_all(line.as_bytes())
         })
         .try_init()
@@ -137,13 +194,44 @@ fn line(now: &Zoned, record: &log::Record<'_>, colour: bool) -> String {
     } else {
         format!("{time} {word} ")
     };
-    if !record.target().starts_with("boardlock") {
-        line.push_str(&printable(record.target()));
-        line.push_str(": ");
-    }
-    one_line(&mut line, &record.args().to_string(), colour);
+    line.push_str(&message(record, colour));
     line.push('\n');
     line
+}
+
+/// A record for what knows the time: the level as syslog(3) has it, message, one line.
+fn levelled(record: &log::Record<'_>) -> String {
+    let level = match record.level() {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    };
+    format!("<{level}>{}\n", message(record, false))
+}
+
+/// What a record says, in one line.
+fn message(record: &log::Record<'_>, colour: bool) -> String {
+    let mut message = String::new();
+    if !record.target().starts_with("boardlock") {
+        message.push_str(&printable(record.target()));
+        message.push_str(": ");
+    }
+    one_line(&mut message, &record.args().to_string(), colour);
+    message
+}
+
+/// Tells whoever waits for the directory to be served.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "boardlock: {text}");
+}
+
+/// Whether stderr is a stream to the journal, which is told levels and knows the time
+/// (`JOURNAL_STREAM` of systemd.exec(5)).
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    rustix::fs::fstat(io::stderr())
+        .is_ok_and(|about| stream == format!("{}:{}", about.st_dev, about.st_ino))
 }
 
 /// `text` in a colour, for a log message; left out where there are none.
@@ -185,6 +273,7 @@ fn colour_code(text: &str) -> Option<usize> {
 struct Sink {
     queue: SyncSender<Item>,
     dropped: Arc<AtomicU64>,
+    form: Form,
 }
 
 impl Sink {
@@ -192,7 +281,12 @@ impl Sink {
     /// records.
     fn send(&self, record: Vec<u8>) {
         let before = self.dropped.swap(0, Ordering::AcqRel);
-        if before > 0 && self.queue.try_send(Item::Record(notice(before))).is_err() {
+        if before > 0
+            && self
+                .queue
+                .try_send(Item::Record(notice(before, self.form)))
+                .is_err()
+        {
             self.dropped.fetch_add(before + 1, Ordering::AcqRel);
             return;
         }
@@ -214,14 +308,22 @@ impl Write for Sink {
     }
 }
 
-fn notice(dropped: u64) -> Vec<u8> {
+fn notice(dropped: u64, form: Form) -> Vec<u8> {
+    if form == Form::Level {
+        return format!("<4>{dropped} log lines were dropped: nobody was reading them\n")
+            .into_bytes();
+    }
     let time = Zoned::now();
     let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z");
     format!("{time} warn  {dropped} log lines were dropped: nobody was reading them\n").into_bytes()
 }
 
 /// Starts the thread that writes to `out`.
-fn queue(length: usize, out: impl Write + Send + 'static) -> io::Result<(Journal, Sink)> {
+fn queue(
+    length: usize,
+    out: impl Write + Send + 'static,
+    form: Form,
+) -> io::Result<(Journal, Sink)> {
     let (queue, items) = sync_channel(length);
     let dropped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dropped);
@@ -229,17 +331,18 @@ fn queue(length: usize, out: impl Write + Send + 'static) -> io::Result<(Journal
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let started = std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || write_out(&items, &counted, out));
+        .spawn(move || write_out(&items, &counted, out, form));
     mask.thread_set_mask()?;
     started?;
     let sink = Sink {
         queue: queue.clone(),
         dropped,
+        form,
     };
     Ok((Journal { queue }, sink))
 }
 
-fn write_out(items: &Receiver<Item>, dropped: &AtomicU64, mut out: impl Write) {
+fn write_out(items: &Receiver<Item>, dropped: &AtomicU64, mut out: impl Write, form: Form) {
     while let Ok(first) = items.recv() {
         let mut next = Some(first);
         while let Some(item) = next {
@@ -249,7 +352,7 @@ fn write_out(items: &Receiver<Item>, dropped: &AtomicU64, mut out: impl Write) {
                     let _ = out.write_all(&record);
                 }
                 Item::Flush(done) => {
-                    tell_dropped(dropped, &mut out);
+                    tell_dropped(dropped, &mut out, form);
                     let _ = out.flush();
                     let _ = done.send(());
                 }
@@ -260,14 +363,14 @@ fn write_out(items: &Receiver<Item>, dropped: &AtomicU64, mut out: impl Write) {
                 next = items.try_recv().ok();
             }
         }
-        tell_dropped(dropped, &mut out);
+        tell_dropped(dropped, &mut out, form);
     }
 }
 
-fn tell_dropped(dropped: &AtomicU64, out: &mut impl Write) {
+fn tell_dropped(dropped: &AtomicU64, out: &mut impl Write, form: Form) {
     let count = dropped.swap(0, Ordering::AcqRel);
     if count > 0 {
-        let _ = out.write_all(&notice(count));
+        let _ = out.write_all(&notice(count, form));
     }
 }
 

@@ -94,7 +94,7 @@ fn names_are_made_printable() {
 #[test]
 fn nobody_reading_holds_nobody_up() {
     let pipe = Pipe::default();
-    let (journal, sink) = queue(8, pipe.clone()).unwrap();
+    let (journal, sink) = queue(8, pipe.clone(), Form::Line { colour: false }).unwrap();
     let paused = pipe.pause();
     let begin = Instant::now();
     for n in 0..1000 {
@@ -125,7 +125,7 @@ fn nobody_reading_holds_nobody_up() {
 #[test]
 fn a_count_is_told_before_the_records_after_it() {
     let pipe = Pipe::default();
-    let (journal, sink) = queue(2, pipe.clone()).unwrap();
+    let (journal, sink) = queue(2, pipe.clone(), Form::Line { colour: false }).unwrap();
     let paused = pipe.pause();
     for n in 0..10 {
         sink.send(format!("early {n}\n").into_bytes());

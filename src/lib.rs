@@ -7,11 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod background;
 pub mod chronicle;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod daemon;
+pub mod doctor;
 pub mod fault;
 pub mod fuse;
 pub mod inventory;
@@ -25,5 +27,6 @@ pub mod schema;
 pub mod service;
 pub mod store;
 pub mod supervise;
+pub mod syslog;
 pub mod turn;
 pub mod watch;

@@ -2,7 +2,10 @@
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
 pub mod check_boards;
+pub mod complete;
+pub mod doctor;
 pub mod duration;
+pub mod helper;
 pub mod history;
 pub mod mount;
 pub mod options;
@@ -62,6 +65,13 @@ pub enum Command {
     /// The exit code is 1 if it is broken, with FILE:LINE:COLUMN and what is wrong there.
     /// Users and groups are looked up on this machine.
     CheckBoards(check_boards::CheckBoardsArgs),
+
+    /// Look for what stands in the way of serving, and say how to mend it
+    ///
+    /// A line for each thing looked at: ok, warn or fail, what it is, and below it what to
+    /// do. Nothing is changed. The exit code is 1 if something fails.
+    Doctor(doctor::DoctorArgs),
+
     /// Run a command that has boards while it runs
     ///
     /// It waits until all boards are its at once, holding none meanwhile, and shows who
@@ -97,6 +107,11 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if helper::is_called(name.as_ref()) {
+        return helper::main();
+    }
+    complete::complete();
     let Cli { command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && is_run() => {
@@ -109,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::CheckBoards(args) => check_boards::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::Renew(args) => renew::run(&args),

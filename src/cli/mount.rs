@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::options::{self, MountPlan};
-use crate::{daemon, journal};
+use crate::background::{self, Started};
+use crate::{daemon, journal, supervise};
 
 /// What stands after the options in `--help`.
 const OPTIONS_HELP: &str = "\
@@ -24,7 +25,7 @@ Options for -o, separated by commas; a list inside one is separated by colons:
                         ordinary user falls back to serving only himself, with a warning
   no_allow_other        serve only the user who mounts
   boards=, lease=, open_wait=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=,
-  state=, over          the same as the long options, which win over them; dashes do as well
+  state=, log=, over    the same as the long options, which win over them; dashes do as well
 Options of mount(8) and fstab(5) that change nothing here (rw, nosuid, nodev, noexec, noatime,
 nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted.
 
@@ -109,6 +110,16 @@ pub struct MountArgs {
     #[arg(short = 'o', value_name = "OPT,..")]
     pub options: Vec<String>,
 
+    /// Go on in the background once the directory is served
+    ///
+    /// It returns when the directory is served, or else says why not. It logs to syslog.
+    #[arg(long)]
+    pub daemon: bool,
+
+    /// Log to a FILE, to `syslog` or to `stderr` [default: stderr; with --daemon syslog]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
     /// Log more; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -120,28 +131,52 @@ pub struct MountArgs {
 
 /// Runs `boardlock mount`.
 pub fn run(args: &MountArgs) -> ExitCode {
-    let plan: MountPlan = match options::plan(args) {
-        Ok(plan) => plan,
+    match options::plan(args) {
+        Ok(plan) => ExitCode::from(serve(plan)),
         Err(error) => {
             super::complain(&error.to_string());
-            return ExitCode::from(super::USAGE);
+            ExitCode::from(super::USAGE)
         }
-    };
+    }
+}
+
+/// Serves, in the background if so planned; the exit code.
+pub(super) fn serve(mut plan: MountPlan) -> u8 {
+    if plan.daemon && !background::is_this() {
+        return match background::start() {
+            Ok(Started::Ready) => 0,
+            Ok(Started::Ended(status)) => background::code(status),
+            Err(error) => {
+                super::complain(&format!("cannot start in the background: {error}"));
+                1
+            }
+        };
+    }
     // Kept to the end: dropping it writes out what is still queued.
-    let _journal = match journal::start(plan.verbosity) {
+    let _journal = match journal::start(plan.verbosity, &plan.log) {
         Ok(journal) => journal,
         Err(error) => {
             super::complain(&format!("cannot start the log: {error}"));
-            return ExitCode::FAILURE;
+            return 1;
         }
     };
+    if background::is_this() && !supervise::was_started() {
+        let left = std::path::absolute(&plan.dir).and_then(|dir| {
+            plan.dir = dir;
+            background::begin()
+        });
+        if let Err(error) = left {
+            log::error!("cannot go on in the background: {error}");
+            return 1;
+        }
+    }
     match daemon::serve(&plan) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             if let Some(reason) = error.reason {
                 log::error!("{reason}");
             }
-            ExitCode::from(error.code)
+            error.code
         }
     }
 }

@@ -62,6 +62,12 @@ pub struct MountPlan {
     pub allow_other: Option<bool>,
     /// How much is logged.
     pub verbosity: Verbosity,
+    /// Where it is logged.
+    pub log: LogPlan,
+    /// Whether to go on in the background once the directory is served.
+    pub daemon: bool,
+    /// What the table of mounts shows as the source.
+    pub source: String,
 }
 
 /// Where what is held is recorded.
@@ -75,6 +81,21 @@ pub enum StatePlan {
     /// Nowhere.
     None,
 }
+
+/// Where it is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogPlan {
+    /// On stderr.
+    #[default]
+    Stderr,
+    /// In the system's log.
+    System,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// What the table of mounts shows as the source where nobody says anything else.
+pub const SOURCE: &str = "boardlock";
 
 /// An option that cannot be followed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +114,7 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, OptionError> {
 }
 
 /// Options of our own, for `-o` and for guessing what was meant.
-const OWN: &[&str] = &[
+pub const OWN: &[&str] = &[
     "release",
     "expire",
     "open",
@@ -106,6 +127,7 @@ const OWN: &[&str] = &[
     "max_boards",
     "max_per_user",
     "state",
+    "log",
     "over",
     "allow_other",
     "no_allow_other",
@@ -190,6 +212,7 @@ struct Settings {
     max_boards: Option<usize>,
     max_per_user: Option<usize>,
     state: Option<StatePlan>,
+    log: Option<LogPlan>,
     allow_other: Option<bool>,
 }
 
@@ -223,6 +246,12 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
     }
     if let Some(file) = &args.state {
         s.state = Some(state("--state", file.as_os_str())?);
+    }
+    if let Some(to) = &args.log {
+        s.log = Some(log("--log", to.as_os_str())?);
+    }
+    if args.daemon {
+        in_background(&s)?;
     }
     for (option, given, list) in [
         ("--one-shot", &args.one_shot, &mut s.one_shot),
@@ -260,7 +289,39 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
             (false, 1) => Verbosity::Verbose,
             (false, _) => Verbosity::Trace,
         },
+        log: s.log.unwrap_or(if args.daemon {
+            LogPlan::System
+        } else {
+            LogPlan::Stderr
+        }),
+        daemon: args.daemon,
+        source: SOURCE.to_owned(),
     })
+}
+
+/// What cannot be had in the background, where nobody sees stderr and names of files
+/// count from / on.
+fn in_background(s: &Settings) -> Result<(), OptionError> {
+    if s.log == Some(LogPlan::Stderr) {
+        return refuse("nobody sees stderr in the background: log to syslog, or to a file");
+    }
+    let state = match &s.state {
+        Some(StatePlan::File(path)) => Some(("state", path)),
+        _ => None,
+    };
+    let log = match &s.log {
+        Some(LogPlan::File(path)) => Some(("log", path)),
+        _ => None,
+    };
+    for (option, path) in [state, log].into_iter().flatten() {
+        if !path.is_absolute() {
+            return refuse(format!(
+                "{option}: '{}' has to begin with / where it goes on in the background",
+                printable(path.as_os_str().as_encoded_bytes())
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Applies one `-o` option.
@@ -314,6 +375,7 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
         "max_boards" => s.max_boards = Some(limit(&shown, needed(&shown, value)?)?),
         "max_per_user" => s.max_per_user = Some(limit(&shown, needed(&shown, value)?)?),
         "state" => s.state = Some(state(&shown, OsStr::new(needed(&shown, value)?))?),
+        "log" => s.log = Some(log(&shown, OsStr::new(needed(&shown, value)?))?),
         "one_shot" => names(&mut s.one_shot, &shown, needed(&shown, value)?, ':')?,
         "wrapper" => names(&mut s.wrapper, &shown, needed(&shown, value)?, ':')?,
         "session_manager" => names(&mut s.session_manager, &shown, needed(&shown, value)?, ':')?,
@@ -334,12 +396,25 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
     Ok(())
 }
 
+/// The options in a list for `-o` that are known, be they possible or not.
+pub fn known(list: &str) -> String {
+    let is_known = |option: &&str| {
+        let name = option.split_once('=').map_or(*option, |(name, _)| name);
+        OWN.contains(&name.replace('-', "_").as_str())
+            || REFUSED.iter().any(|(refused, _)| *refused == name)
+            || foreign(name, option.split_once('=').map(|(_, value)| value)).is_ok()
+    };
+    let known: Vec<&str> = list.split(',').filter(is_known).collect();
+    known.join(",")
+}
+
 /// An option that is not ours: harmless, refused or unknown.
 fn foreign(name: &str, value: Option<&str>) -> Result<(), OptionError> {
     if name.starts_with("x-") || name.starts_with("X-") || name == "comment" {
         return Ok(());
     }
-    if GENERIC.contains(&name) && value.is_none() {
+    // mount(8) tells its helpers who the user is.
+    if GENERIC.contains(&name) && (value.is_none() || name == "user") {
         return Ok(());
     }
     if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
@@ -399,6 +474,17 @@ fn state(option: &str, file: &OsStr) -> Result<StatePlan, OptionError> {
     Ok(match file.to_str() {
         Some("none") => StatePlan::None,
         _ => StatePlan::File(PathBuf::from(file)),
+    })
+}
+
+fn log(option: &str, to: &OsStr) -> Result<LogPlan, OptionError> {
+    if to.is_empty() {
+        return refuse(format!("{option} needs a file, syslog or stderr"));
+    }
+    Ok(match to.to_str() {
+        Some("stderr") => LogPlan::Stderr,
+        Some("syslog") => LogPlan::System,
+        _ => LogPlan::File(PathBuf::from(to)),
     })
 }
 

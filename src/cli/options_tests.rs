@@ -209,3 +209,36 @@ fn an_empty_directory_name_is_refused() {
     let args = crate::cli::mount::MountArgs::default();
     assert!(plan(&args).unwrap_err().to_string().contains("empty"));
 }
+
+#[test]
+fn the_background_logs_where_it_is_heard() {
+    let log = |line: &[&str]| parsed(line).map(|plan| plan.log);
+    assert_eq!(log(&[]), Ok(LogPlan::Stderr));
+    assert_eq!(log(&["--daemon"]), Ok(LogPlan::System));
+    let file = Ok(LogPlan::File("/x/log".into()));
+    assert_eq!(log(&["--daemon", "-o", "log=/x/log"]), file);
+    assert_eq!(log(&["--log", "/x/log", "-o", "log=syslog"]), file);
+    assert_eq!(log(&["--log", "log"]), Ok(LogPlan::File("log".into())));
+    for (line, words) in [
+        (&["--daemon", "--log", "stderr"][..], "nobody sees stderr"),
+        (&["--daemon", "--log", "a"], "log: 'a' has to begin with /"),
+        (
+            &["--daemon", "--state", "a"],
+            "state: 'a' has to begin with /",
+        ),
+        (&["-o", "log="], "needs a value"),
+    ] {
+        let said = error(line);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn what_mount_tells_its_helpers_is_accepted() {
+    parsed(&["-o", "rw,noexec,nosuid,nodev,user=alice,nofail"]).unwrap();
+    assert!(error(&["-o", "noexec=alice"]).contains("no such option"));
+    assert_eq!(
+        known("lease=1h,vers=3,remount,x-a,rw=1"),
+        "lease=1h,remount,x-a"
+    );
+}

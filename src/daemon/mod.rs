@@ -44,7 +44,8 @@ pub fn serve(plan: &MountPlan) -> Result<(), ServeError> {
     let found = std::mem::take(&mut prepared.found);
     // Before anything is mounted: whoever is to serve opens it anew.
     let recorded = begin::state(plan, &prepared.dir)?.is_some();
-    let (mounted, device) = mount::mount(prepared, plan.allow_other).map_err(|e| e.to_string())?;
+    let (mounted, device) =
+        mount::mount(prepared, &plan.source, plan.allow_other).map_err(|e| e.to_string())?;
     if !recorded {
         return serving::alone(plan, mounted, device, found);
     }

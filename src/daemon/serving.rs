@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 
 use super::{ServeError, begin, shown};
+use crate::background;
 use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
 use crate::fuse::mount::Mounted;
@@ -22,7 +23,7 @@ use crate::process::{Proc, Resolver};
 use crate::service::Service;
 use crate::service::view::About;
 use crate::store;
-use crate::supervise::{Inherited, powers};
+use crate::supervise::{self, Inherited, powers};
 use crate::watch::{Event, Watch};
 
 /// How long requests that are still at work are waited for at the end.
@@ -182,6 +183,13 @@ impl Connection {
             log::info!("{dir} is served on");
         } else {
             announce(&self.mounted);
+        }
+        if self.inherited.is_none() {
+            supervise::manager::ready(&dir);
+        }
+        if background::ready().is_err() {
+            log::warn!("nobody waits for {dir} to be served any more");
+            self.mounted.stop("given up").map_err(ServeError::after)?;
         }
         let ending = self.attend(service, inventory);
         service.flush_history();

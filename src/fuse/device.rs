@@ -23,7 +23,11 @@ const HELPER: &str = "fusermount3";
 const HELPER_TIME: Duration = Duration::from_secs(10);
 
 /// Mounts by mount(2); none where that is not for us.
-pub(super) fn mount_directly(dir: &Path, all_users: bool) -> Result<Option<OwnedFd>, MountError> {
+pub(super) fn mount_directly(
+    dir: &Path,
+    source: &str,
+    all_users: bool,
+) -> Result<Option<OwnedFd>, MountError> {
     let device = match OpenOptions::new().read(true).write(true).open(DEVICE) {
         Ok(device) => device,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
@@ -48,13 +52,7 @@ pub(super) fn mount_directly(dir: &Path, all_users: bool) -> Result<Option<Owned
         data.push_str(",allow_other");
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    match nix::mount::mount(
-        Some("boardlock"),
-        dir,
-        Some(FSTYPE),
-        flags,
-        Some(data.as_str()),
-    ) {
+    match nix::mount::mount(Some(source), dir, Some(FSTYPE), flags, Some(data.as_str())) {
         Ok(()) => Ok(Some(device.into())),
         Err(nix::errno::Errno::EPERM) => Ok(None),
         Err(nix::errno::Errno::ENODEV) => Err(MountError::new(
@@ -75,13 +73,17 @@ pub(super) enum HelperError {
 }
 
 /// Mounts through fusermount3.
-pub(super) fn mount_by_helper(dir: &Path, all_users: bool) -> Result<OwnedFd, HelperError> {
+pub(super) fn mount_by_helper(
+    dir: &Path,
+    source: &str,
+    all_users: bool,
+) -> Result<OwnedFd, HelperError> {
     let other = |error: MountError| HelperError::Other(error);
     let failed = |doing: &str, error: io::Error| other(MountError::io(dir, doing, error));
     let (theirs, ours) = UnixStream::pair().map_err(|e| failed("making a socket", e))?;
     ours.set_read_timeout(Some(HELPER_TIME))
         .map_err(|e| failed("making a socket", e))?;
-    let mut options = "fsname=boardlock,subtype=boardlock,nosuid,nodev,noexec".to_owned();
+    let mut options = format!("fsname={source},subtype=boardlock,nosuid,nodev,noexec");
     if all_users {
         options.push_str(",allow_other");
     }

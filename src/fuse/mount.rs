@@ -33,10 +33,12 @@ pub struct Mounted {
 }
 
 /// Mounts over the prepared directory. `allow_other` demands or forbids serving
-/// all users; none: where it is allowed. The descriptor is for
+/// all users; none: where it is allowed; `source` is shown in the table of mounts. The
+/// descriptor is for
 /// `fuser::Session::from_fd`, which must run before anyone gets an answer.
 pub fn mount(
     prepared: Prepared,
+    source: &str,
     allow_other: Option<bool>,
 ) -> Result<(Mounted, OwnedFd), MountError> {
     let Prepared {
@@ -47,12 +49,12 @@ pub fn mount(
         shut,
     } = prepared;
     let mut all_users = allow_other.unwrap_or(true);
-    let device = match device::mount_directly(&dir, all_users)? {
+    let device = match device::mount_directly(&dir, source, all_users)? {
         Some(device) => device,
         None => {
             // fusermount3 wants a directory that its user can write to.
             let _writable = Writable::make(&bare);
-            match device::mount_by_helper(&dir, all_users) {
+            match device::mount_by_helper(&dir, source, all_users) {
                 Ok(device) => device,
                 Err(HelperError::Other(error)) => return Err(error),
                 Err(HelperError::AllowOther) if allow_other == Some(true) => {
@@ -63,10 +65,12 @@ pub fn mount(
                 }
                 Err(HelperError::AllowOther) => {
                     all_users = false;
-                    device::mount_by_helper(&dir, all_users).map_err(|error| match error {
-                        HelperError::Other(error) => error,
-                        HelperError::AllowOther => MountError::new(&dir, "fusermount3 refused"),
-                    })?
+                    device::mount_by_helper(&dir, source, all_users).map_err(
+                        |error| match error {
+                            HelperError::Other(error) => error,
+                            HelperError::AllowOther => MountError::new(&dir, "fusermount3 refused"),
+                        },
+                    )?
                 }
             }
         }

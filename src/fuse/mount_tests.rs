@@ -7,6 +7,7 @@ use fuser::{Config, FileAttr, FileHandle, FileType, Filesystem};
 use fuser::{INodeNo, ReplyAttr, ReplyDirectory, Request, Session, SessionACL};
 
 use super::*;
+use crate::cli::options::SOURCE;
 use crate::fuse::shut::Site;
 
 /// An empty directory.
@@ -68,7 +69,7 @@ fn mounted_seen_and_unmounted() {
     }
     let temp = Site::new().unwrap();
     let dir = temp.path().join("above/the locks");
-    let (mounted, device) = mount(prepare(&dir, false).unwrap(), None).unwrap();
+    let (mounted, device) = mount(prepare(&dir, false).unwrap(), SOURCE, None).unwrap();
     assert!(mounted.all_users);
     let served = serve(device);
     let entry = mountinfo::top(&mounted.dir).unwrap().unwrap();
@@ -128,11 +129,11 @@ fn a_dead_mount_is_detached() {
         return;
     }
     let temp = Site::new().unwrap();
-    let (mounted, device) = mount(prepare(temp.path(), false).unwrap(), None).unwrap();
+    let (mounted, device) = mount(prepare(temp.path(), false).unwrap(), SOURCE, None).unwrap();
     drop((mounted, device));
     let error = fs::metadata(temp.path()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
-    let (mounted, device) = mount(temp.prepare_again().unwrap(), None).unwrap();
+    let (mounted, device) = mount(temp.prepare_again().unwrap(), SOURCE, None).unwrap();
     let served = serve(device);
     assert!(fs::read_dir(temp.path()).unwrap().next().is_none());
     mounted.unmount().unwrap();
@@ -147,7 +148,7 @@ fn as_this_user() {
     let Some(dir) = std::env::var_os("BOARDLOCK_TEST_USER_DIR").map(PathBuf::from) else {
         return;
     };
-    let (mounted, device) = mount(prepare(&dir, false).unwrap(), None).unwrap();
+    let (mounted, device) = mount(prepare(&dir, false).unwrap(), SOURCE, None).unwrap();
     let served = serve(device);
     let entry = mountinfo::top(&mounted.dir).unwrap().unwrap();
     assert_eq!(entry.fstype, "fuse.boardlock");
@@ -169,9 +170,9 @@ fn as_this_user() {
 
     // A daemon that ended without unmounting.
     drop(mounted);
-    let (mounted, device) = mount(prepare(&dir, false).unwrap(), Some(false)).unwrap();
+    let (mounted, device) = mount(prepare(&dir, false).unwrap(), SOURCE, Some(false)).unwrap();
     drop((mounted, device));
-    let (mounted, device) = mount(prepare(&dir, false).unwrap(), Some(false)).unwrap();
+    let (mounted, device) = mount(prepare(&dir, false).unwrap(), SOURCE, Some(false)).unwrap();
     assert!(!mounted.all_users);
     let served = serve(device);
     mounted.unmount().unwrap();

@@ -74,7 +74,7 @@ fn entry(line: &[u8]) -> Option<Entry> {
 }
 
 /// Undoes `\040` and the like.
-fn unescape(word: &[u8]) -> Vec<u8> {
+pub fn unescape(word: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(word.len());
     let mut rest = word;
     while let Some((&first, tail)) = rest.split_first() {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -22,6 +22,8 @@ use crate::printable::printable;
 
 /// How long a daemon that serves the directory may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a daemon whose directory was unmounted may take to end.
+const ENDING: Duration = Duration::from_secs(5);
 /// What is read of a file for migration: one byte more than a board may hold.
 const CONTENT: u64 = 4097;
 /// Files looked at for migration.
@@ -140,15 +142,19 @@ fn create(dir: &Path) -> Result<PathBuf, MountError> {
     fs::canonicalize(dir).map_err(|e| MountError::io(dir, "finding it", e))
 }
 
-/// Whether a daemon answers for the mount at `dir`.
-enum Answer {
+/// Whether a daemon answers for a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Somebody does.
     Alive,
+    /// There is none any more.
     Dead,
+    /// Nobody did, for 5 s.
     Silent,
 }
 
 /// Asks whoever serves `dir`, in a thread: a daemon that hangs must not hang us.
-fn ask(dir: &Path) -> Answer {
+pub fn ask(dir: &Path) -> Answer {
     let (tell, heard) = channel();
     let path = dir.to_owned();
     let asking = std::thread::Builder::new()
@@ -220,8 +226,9 @@ fn claim(dir: &Path) -> Result<File, MountError> {
     if !about.is_dir() {
         return Err(MountError::new(dir, "it is not a directory").remedy("give a directory"));
     }
-    match rustix::fs::flock(&bare, FlockOperation::NonBlockingLockExclusive) {
+    match lock(&bare, dir) {
         Ok(()) => {}
+        Err(Errno::WOULDBLOCK) if is_served(dir) => return Err(served(dir)),
         Err(Errno::WOULDBLOCK) => {
             return Err(MountError::new(
                 dir,
@@ -244,6 +251,23 @@ fn claim(dir: &Path) -> Result<File, MountError> {
         );
     }
     Ok(bare)
+}
+
+/// Locks the bare directory. One that has just been unmounted (`umount DIR; mount DIR`)
+/// is locked until its daemon has ended, which is waited for.
+fn lock(bare: &File, dir: &Path) -> Result<(), Errno> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        let locked = rustix::fs::flock(bare, FlockOperation::NonBlockingLockExclusive);
+        if locked != Err(Errno::WOULDBLOCK) || Instant::now() >= deadline || is_served(dir) {
+            return locked;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_served(dir: &Path) -> bool {
+    mountinfo::top(dir).is_ok_and(|top| top.is_some_and(|top| top.ours()))
 }
 
 /// What is in the directory: nothing, or with `over` the files.

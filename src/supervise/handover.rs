@@ -200,6 +200,11 @@ impl Inherited {
     }
 }
 
+/// Whether this process was started by one that keeps the connection.
+pub fn was_started() -> bool {
+    std::env::var_os(SERVES).is_some()
+}
+
 /// The connection that this process is to serve, if it was started for that.
 ///
 /// # Errors

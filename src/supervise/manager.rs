@@ -32,7 +32,7 @@ pub(super) fn forget() {
 }
 
 /// Tells it that the directory is served.
-pub(super) fn ready(dir: &str) {
+pub fn ready(dir: &str) {
     let status = format!("serving {dir}");
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::background;
 use crate::clock;
 use crate::fuse::mount::Mounted;
 use crate::migrate::Found;
 use crate::printable::printable;
 
 use deaths::Deaths;
-pub use handover::{Handover, Inherited, Upgrade, inherited};
+pub use handover::{Handover, Inherited, Upgrade, inherited, was_started};
 use program::Program;
 
 /// Says to a process that it is to serve what it has in place of stdin, and which
@@ -165,7 +166,13 @@ impl Keeper {
                     continue;
                 }
                 Attended::Died(status) if status.success() => {
-                    log::info!("{} is unmounted", self.dir());
+                    // A signal for all processes may have reached it first.
+                    if self.mounted.is_mounted() {
+                        manager::stopping();
+                        self.mounted.stop("ended").map_err(io::Error::other)?;
+                    } else {
+                        log::info!("{} is unmounted", self.dir());
+                    }
                     return Ok(Ended::Well);
                 }
                 Attended::Died(status) => status,
@@ -237,18 +244,12 @@ impl Keeper {
                     if self.handover.serves.is_some() && !self.ready {
                         self.ready = true;
                         manager::ready(&self.dir());
+                        if background::ready().is_err() {
+                            return self.stop(child, "nobody waits for it any more");
+                        }
                     }
                 }
-                signal => {
-                    manager::stopping();
-                    // While it is served: who asks something at this moment is answered.
-                    let stopped = self.mounted.stop(signal.as_str());
-                    end(child)?;
-                    return match stopped {
-                        Ok(()) => Ok(Attended::Stopped),
-                        Err(reason) => Err(io::Error::other(reason)),
-                    };
-                }
+                signal => return self.stop(child, signal.as_str()),
             }
         }
     }
@@ -262,6 +263,18 @@ impl Keeper {
             rustix::process::kill_process(pid, rustix::process::Signal::HUP)?;
         }
         Ok(())
+    }
+
+    /// Unmounts, and ends whoever serves.
+    fn stop(&self, child: &mut Child, why: &str) -> io::Result<Attended> {
+        manager::stopping();
+        // While it is served: who asks something at this moment is answered.
+        let stopped = self.mounted.stop(why);
+        end(child)?;
+        match stopped {
+            Ok(()) => Ok(Attended::Stopped),
+            Err(reason) => Err(io::Error::other(reason)),
+        }
     }
 
     /// Looks at what whoever serves has to say. What it was writing when it died

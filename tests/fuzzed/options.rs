@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use boardlock::cli::duration;
 use boardlock::cli::mount::MountArgs;
-use boardlock::cli::options::{ExpireRule, MountPlan, OpenRule, ReleaseRule, StatePlan, plan};
+use boardlock::cli::options::{
+    ExpireRule, LogPlan, MountPlan, OpenRule, ReleaseRule, StatePlan, plan,
+};
 use boardlock::cli::{Cli, Command};
 use boardlock::printable::unprintable;
 use clap::Parser;
@@ -196,6 +198,12 @@ fn same(args: &MountArgs, plan: &MountPlan) -> Result<MountPlan, String> {
             .filter(|name| !name.contains(','))
             .cloned()
             .collect(),
+        log: Some(match &plan.log {
+            LogPlan::Stderr => "stderr".into(),
+            LogPlan::System => "syslog".into(),
+            LogPlan::File(file) => file.clone(),
+        }),
+        daemon: plan.daemon,
         options: vec![text.join(",")],
         quiet: args.quiet,
         verbose: args.verbose,

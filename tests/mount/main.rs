@@ -18,6 +18,7 @@ mod fault;
 mod faults;
 mod full_disk;
 mod harness;
+mod helper;
 mod holders;
 mod hostile;
 mod inside;
@@ -90,6 +91,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         full_disk::tests(),
         harness::tests(),
+        helper::tests(),
         holders::tests(),
         hostile::tests(),
         inventory::tests(),

@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
     trials![
         the_connection_outlives_who_kept_it("python3", "flock");
         what_was_kept_of_another_directory_is_given_up("python3");
+        with_no_state_it_is_told_as_well("python3");
     ]
 }
 
@@ -75,10 +76,14 @@ while True:
 
 /// A manager with a daemon on this directory.
 fn manage(site: &Site, dir: &str) -> Running {
+    manage_with(site, dir, &site.path("state"))
+}
+
+fn manage_with(site: &Site, dir: &str, state: &std::path::Path) -> Running {
     let mut command = std::process::Command::new(python());
     command.args(["-c", MANAGER]).arg(site.path("notices"));
     command.args(["setpriv", "--pdeathsig=TERM", BOARDLOCK, "mount"]);
-    command.arg("--state").arg(site.path("state"));
+    command.arg("--state").arg(state);
     command.arg(site.path(dir)).env_remove("BOARDLOCK_LOG");
     Running::start(command)
 }
@@ -180,4 +185,17 @@ fn what_was_kept_of_another_directory_is_given_up() {
     manager.expect("removed boardlock-handover");
     manager.expect("ended 0 0");
     manager.wait(PATIENCE).ok();
+}
+
+/// One process serves and keeps nothing: there is nothing to go on from.
+fn with_no_state_it_is_told_as_well() {
+    let site = Site::new();
+    let mut manager = manage_with(&site, "locks", "none".as_ref());
+    let keeper = started(&mut manager);
+    manager.expect("ready");
+    std::fs::write(site.path("locks/b"), "").unwrap();
+    send(keeper, Signal::TERM);
+    manager.expect("ended 0 0");
+    manager.wait(PATIENCE).ok();
+    assert_eq!(site.mounts(), 0);
 }
