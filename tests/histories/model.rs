@@ -354,8 +354,9 @@ impl State {
         let tried = self.attempted(process, file, (family, Some(mode)));
         let refused = tried.conflicts(rules, process, (family, owner, mode));
         match told {
-            // Nothing was tried.
-            Some(Told::Failed(libc::ENOSPC)) if caller.full => vec![self.clone()],
+            // Nothing was tried; or it was, and whoever was to say what came of that
+            // died, and the next one refuses it.
+            Some(Told::Failed(libc::ENOSPC)) if caller.full => vec![self.clone(), tried],
             // What waited had something in its way. That it may have ended a
             // claim is an attempt of its own.
             Some(Told::Failed(libc::EINTR)) if wait => {
