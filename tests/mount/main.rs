@@ -13,6 +13,7 @@ mod client;
 mod commands;
 mod death;
 mod directories;
+mod doctor;
 mod execs;
 mod fault;
 mod faults;
@@ -87,6 +88,7 @@ fn main() -> std::process::ExitCode {
         commands::tests(),
         death::tests(),
         directories::tests(),
+        doctor::tests(),
         execs::tests(),
         faults::tests(),
         full_disk::tests(),
