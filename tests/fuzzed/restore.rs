@@ -305,17 +305,21 @@ impl Play {
         );
     }
 
+    fn open_file(&self) -> Option<Handle> {
+        let numbers = self.table.numbers().into_iter();
+        let mut nodes = numbers.filter_map(|ino| self.table.node(ino).ok());
+        nodes.find_map(|node| node.opens.first().copied())
+    }
+
     /// Nothing is left once everything was closed and given back.
     fn end(&mut self) {
         self.leave();
         // Who was sent back does not come again.
         self.now.boot.0 += Duration::from_secs(600);
         self.table.expire(&self.now);
-        for ino in &self.seen {
-            let opens = self.table.node(*ino).map(|node| node.opens.clone());
-            for handle in opens.unwrap_or_default() {
-                self.table.close(&self.now, handle);
-            }
+        // Closing one may part others from its inode.
+        while let Some(handle) = self.open_file() {
+            self.table.close(&self.now, handle);
         }
         for process in self.watched.clone() {
             self.table.died(process, &self.now);
