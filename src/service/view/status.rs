@@ -21,8 +21,9 @@ use crate::schema::{Board, HistoryFile, Listed, MayTake, Refused, StatusFile, VE
 use crate::service::Service;
 use crate::service::desk::Desk;
 
-/// So many boards are looked at before others are let in.
-const SLICE: usize = 128;
+/// So many boards, whose notes can have 4 KiB each, are looked at before others are let
+/// in.
+const SLICE: usize = 32;
 
 /// How long the history's file may take to be read before what there is is told.
 const READING: Duration = Duration::from_secs(5);
