@@ -14,6 +14,7 @@ pub mod clock;
 pub mod daemon;
 pub mod fault;
 pub mod fuse;
+pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod migrate;

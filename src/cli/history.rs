@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::client::{
     Chosen, Clock, DirArgs, HOLD_COLUMNS, HoldColumn, Pattern, Screen, Trouble, choose, hold_table,
-    moment, put,
+    is_temporary_name, moment, put,
 };
 use crate::printable::printable;
 use crate::schema::Hold;
@@ -42,6 +42,10 @@ pub struct HistoryArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub dir: DirArgs,
+
+    /// Also names that lock tools make for a moment (.lk*, lock.XXXXXXXXXX)
+    #[arg(short, long)]
+    pub all: bool,
 
     /// The last N only
     #[arg(short = 'n', long, value_name = "N")]
@@ -132,7 +136,7 @@ fn history(args: &HistoryArgs, wanted: &Wanted) -> Result<ExitCode, Trouble> {
     let asked = Pattern::all(&dir, &args.boards)?;
     let mut file = dir.history()?;
     file.holds
-        .retain(|hold| is_wanted(hold, &asked, wanted.since));
+        .retain(|hold| is_wanted(hold, args.all, &asked, wanted.since));
     if let Some(most) = args.lines {
         file.holds.drain(..file.holds.len().saturating_sub(most));
     }
@@ -155,10 +159,12 @@ fn history(args: &HistoryArgs, wanted: &Wanted) -> Result<ExitCode, Trouble> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_wanted(hold: &Hold, asked: &[Pattern], since: Option<i64>) -> bool {
+fn is_wanted(hold: &Hold, all: bool, asked: &[Pattern], since: Option<i64>) -> bool {
+    let named = asked.iter().any(|pattern| pattern.is(&hold.board));
+    let hidden = !all && !named && is_temporary_name(&hold.board);
     let matches = asked.is_empty() || asked.iter().any(|pattern| pattern.matches(&hold.board));
     let late = since.is_none_or(|since| moment(&hold.ended).is_none_or(|ended| ended >= since));
-    matches && late
+    !hidden && matches && late
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::client::{Asking, Clock, DirArgs, Pattern, Trouble, explain, put, select};
-use crate::schema::Hold;
+use crate::inventory::suggest;
+use crate::schema::{Hold, StatusFile};
 
 use super::status;
 
@@ -44,7 +45,7 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
     let asking = Asking {
         uid: rustix::process::getuid().as_raw(),
         board: for_a_shell(&name, args.board.as_bytes()),
-        meant: None,
+        meant: meant(&file, &name, listed),
         unknown: has_list && !listed,
     };
     // It says enough without.
@@ -59,6 +60,19 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
         }
     }
     Ok(status::written(put(&text))?.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// The board that may have been meant: that with the nearest name, where it is none of
+/// the inventory, or nobody is known to have it.
+fn meant(file: &StatusFile, name: &str, listed: bool) -> Option<String> {
+    if listed {
+        return None;
+    }
+    let names = file.boards.iter().filter(|board| !board.temporary);
+    let names = names.map(|board| board.board.as_bytes());
+    let nearest = suggest::nearest(name.as_bytes(), names)?;
+    let nearest = String::from_utf8_lossy(nearest).into_owned();
+    Some(for_a_shell(&nearest, nearest.as_bytes()))
 }
 
 /// The board in a command to be typed: in quotes if a shell would take it for more than a

@@ -36,7 +36,7 @@ pub use columns::{Chosen, choose};
 pub use directory::{BoardName, DirArgs, LockDirectory, Trouble};
 pub use holds::{HOLD_COLUMNS, HoldColumn, hold_table};
 pub use line::Line;
-pub use pattern::{Pattern, select};
+pub use pattern::{Pattern, is_temporary_name, select};
 pub use refused::Refused;
 pub use screen::{Screen, put};
 pub use signals::{ENDING, Signals};

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use super::directory::{LockDirectory, Trouble};
+use crate::inventory::temporary;
 use crate::printable::printable;
 use crate::schema::Board;
 
@@ -80,7 +81,7 @@ impl Pattern {
 /// named and not there it is said that it is free.
 pub fn select(boards: Vec<Board>, asked: &[Pattern], temporary: bool) -> Vec<Board> {
     let wanted = |board: &Board| {
-        let hidden = board.temporary && !temporary;
+        let hidden = is_temporary(board) && !temporary;
         if asked.is_empty() {
             return !hidden;
         }
@@ -104,6 +105,17 @@ pub fn select(boards: Vec<Board>, asked: &[Pattern], temporary: bool) -> Vec<Boa
     found
 }
 
+/// Whether it is a name that lock tools make for a moment, and no board of the inventory.
+fn is_temporary(board: &Board) -> bool {
+    board.temporary || (board.inventory.is_none() && is_temporary_name(&board.board))
+}
+
+/// Whether the last part of a path is such a name.
+pub fn is_temporary_name(board: &str) -> bool {
+    let last = board.rsplit('/').next().unwrap_or(board);
+    temporary::is_temporary(last.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -123,6 +135,7 @@ mod tests {
         };
         let names = [
             ".lk1",
+            "lock.aB3dE5fG7h",
             "a1",
             "a2",
             "b",
@@ -145,7 +158,7 @@ mod tests {
     fn all_but_what_is_temporary() {
         let all = ["a1", "a2", "b", "rack/a3", "w1", "w[1]"];
         assert_eq!(chosen(&[], false), all);
-        assert_eq!(chosen(&[], true).len(), 8);
+        assert_eq!(chosen(&[], true).len(), 9);
         assert_eq!(chosen(&[".lk1"], false), [".lk1"]);
     }
 

@@ -13,7 +13,7 @@ use super::claim::{Claim, Holder, Refused};
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::locking::BoardFile;
-use super::node::{Body, Node};
+use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::queue::Waiter;
 use super::table::Table;
@@ -52,6 +52,20 @@ pub struct SavedInode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedOpen(pub(super) Open);
 
+/// How an open file came to a board of several names, or one that was such.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedName {
+    pub(super) through: Option<(Ino, Vec<u8>)>,
+    pub(super) known_as: Option<Ino>,
+}
+
+/// A free inode that nobody has open, for an open that may be on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedFree {
+    pub(super) names: Vec<(Ino, Vec<u8>)>,
+    pub(super) last: (User, Timestamp),
+}
+
 /// A lock that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedWaiter(pub(super) Waiter);
@@ -80,6 +94,11 @@ pub enum Value {
     Wait(SavedWaiter),
     /// The number by which the kernel knows who polls it.
     Watcher(u64),
+
+    /// An open file, and by which name it came; not in the first form.
+    Named(SavedOpen, SavedName),
+    /// Under an inode's key: it is free, and nobody has it open; not in the first form.
+    Free(SavedFree),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -220,11 +239,13 @@ impl Table {
     /// All of it.
     pub fn saved(&self, now: &Now) -> Saved {
         let inodes = self.nodes.iter().map(|(ino, _)| Key::Inode(*ino));
+        let free = self.buried.keys().into_iter().map(Key::Inode);
         let opens = self.opens.iter().map(|(handle, _)| Key::Open(*handle));
         let waiters = self.waiters.iter().map(|(wait, _)| Key::Wait(*wait));
         let watchers = self.watchers.iter();
         let watchers = watchers.map(|(handle, _)| Key::Watcher(*handle));
-        let keys = inodes.chain(opens).chain(waiters).chain(watchers);
+        let keys = inodes.chain(free).chain(opens).chain(waiters);
+        let keys = keys.chain(watchers);
         Saved {
             counters: self.counters(),
             values: keys
@@ -235,12 +256,31 @@ impl Table {
 
     fn value(&self, key: Key, now: &Now) -> Option<Value> {
         Some(match key {
-            Key::Inode(ino) => Value::Inode(self.saved_inode(ino, now)?),
+            Key::Inode(ino) => match self.buried.get(&ino) {
+                Some(buried) => Value::Free(SavedFree {
+                    names: unboxed(&buried.names),
+                    last: buried.last,
+                }),
+                None => Value::Inode(self.saved_inode(ino, now)?),
+            },
             Key::Open(handle) => {
                 let mut open = self.opens.get(&handle)?.clone();
                 // A read from the start makes a new one.
                 open.snapshot = None;
-                Value::Open(SavedOpen(open))
+                let name = SavedName {
+                    through: open
+                        .through
+                        .take()
+                        .map(|(dir, name)| (dir, name.into_vec())),
+                    known_as: open.known_as.take(),
+                };
+                match name {
+                    SavedName {
+                        through: None,
+                        known_as: None,
+                    } => Value::Open(SavedOpen(open)),
+                    name => Value::Named(SavedOpen(open), name),
+                }
             }
             Key::Wait(wait) => Value::Wait(SavedWaiter(self.waiters.get(&wait)?.clone())),
             Key::Watcher(handle) => Value::Watcher(*self.watchers.get(&handle)?),
@@ -272,14 +312,15 @@ impl Table {
             last: node.last,
             claim: node.claim.as_ref().map(|claim| SavedClaim::of(claim, now)),
             locked: self.locked_files(ino, usize::MAX),
-            former: node
-                .former
-                .iter()
-                .map(|(dir, name)| (*dir, name.to_vec()))
-                .collect(),
+            former: unboxed(&node.former),
             locks: node.locks.clone(),
         })
     }
+}
+
+fn unboxed(names: &[(Ino, Name)]) -> Vec<(Ino, Vec<u8>)> {
+    let names = names.iter();
+    names.map(|(dir, name)| (*dir, name.to_vec())).collect()
 }
 
 impl SavedClaim {

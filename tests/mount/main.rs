@@ -21,6 +21,8 @@ mod harness;
 mod holders;
 mod hostile;
 mod inside;
+
+mod keeper;
 mod lab;
 mod leaving;
 mod lockers;
@@ -42,12 +44,16 @@ mod polling;
 mod process;
 mod queue;
 mod races;
+#[path = "../histories/random.rs"]
+mod random;
 mod release;
 mod restart;
 mod run;
 mod sessions;
+mod several_names;
 mod shown;
 mod site;
+mod small;
 mod smoke;
 mod status;
 mod survival;
@@ -87,6 +93,8 @@ fn main() -> std::process::ExitCode {
         holders::tests(),
         hostile::tests(),
         inside::tests(),
+
+        keeper::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
@@ -107,6 +115,7 @@ fn main() -> std::process::ExitCode {
         release::tests(),
         run::tests(),
         sessions::tests(),
+        several_names::tests(),
         smoke::tests(),
         status::tests(),
         survival::tests(),

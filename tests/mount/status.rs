@@ -18,6 +18,9 @@ pub fn tests() -> Vec<Trial> {
         json_is_the_daemons("jq");
         exit_codes_tell_what_is_free;
         boards_by_pattern_and_by_path;
+        what_lock_tools_make_for_a_moment_is_hidden("mktemp");
+        history_tells_who_had_it_and_how_it_ended("jq");
+        history_fits_a_terminal("tmux", "bash");
         watching_tells_of_changes_alone("jq");
         watching_redraws_a_terminal("tmux", "bash");
         watching_goes_on_with_another_daemon("flock");
@@ -74,12 +77,11 @@ fn a_table_fits_a_terminal() {
         for row in rows {
             assert!(row.contains(" held "), "{row}");
             assert!(row.ends_with(" 0"), "{row}");
-            assert_eq!(
-                row.contains("..."),
-                columns == 80 || row.contains("sh "),
-                "{row}"
-            );
-            assert_eq!(row.contains("(in 1 h 59 min)"), columns == 200, "{row}");
+            let board = row.split(' ').next().unwrap();
+            let command = &lab.status(board)["command"];
+            assert_eq!(row.contains(command), columns == 200, "{command}: {row}");
+            // Since when and until when, from now too.
+            assert!(row.contains(" 1h59m "), "{row}");
         }
         tmux.types("clear; boardlock status -o board,command beagle; echo en''d");
         let lines = tmux.shows("end");
@@ -219,6 +221,89 @@ fn boards_by_pattern_and_by_path() {
     assert_eq!(variable, "b\n");
 }
 
+fn what_lock_tools_make_for_a_moment_is_hidden() {
+    let lab = Lab::new(&[]);
+    let mut client = lab.shell();
+    client.ok("touch board .lk12345ahost; mktemp -p . lock.XXXXXXXXXX");
+    let count = |arguments: &str| {
+        let text = said(&lab, &format!("$BOARDLOCK {arguments}"));
+        text.lines().count()
+    };
+    assert_eq!(said(&lab, "$BOARDLOCK status -n -o board"), "board\n");
+    assert_eq!(count("status -n -a"), 3);
+    assert_eq!(count("status -n .lk12345ahost"), 1);
+    client.ok("rm board .lk* lock.*");
+    eventually("all are remembered", PATIENCE, || {
+        count("history --no-headings -a") == 3
+    });
+    assert_eq!(
+        said(&lab, "$BOARDLOCK history --no-headings -o board"),
+        "board\n"
+    );
+    assert_eq!(count("history --no-headings .lk12345ahost"), 1);
+}
+
+fn history_tells_who_had_it_and_how_it_ended() {
+    let lab = Lab::new(&[]);
+    let output = lab.sh("sh", "$BOARDLOCK history").ok();
+    assert_eq!(output.stdout.lines().count(), 1, "{output}");
+    assert!(output.stderr.contains("nothing is remembered"), "{output}");
+    let mut client = lab.shell();
+    client.ok("touch a b; rm a");
+    client.kill();
+    let history = |arguments: &str| {
+        let command = "history --no-headings -o board,holder,how,by";
+        let text = said(&lab, &format!("$BOARDLOCK {command} {arguments}"));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(words).collect::<Vec<_>>()
+    };
+    eventually("both are remembered", PATIENCE, || history("").len() == 2);
+    assert_eq!(history(""), ["a root released root", "b root died -"]);
+    assert_eq!(history("-n 1"), ["b root died -"]);
+    assert_eq!(history("'[ab]' --since 1h").len(), 2);
+    assert_eq!(history("a"), ["a root released root"]);
+    assert!(history("--since 2100-01-01").is_empty());
+    assert!(history("c").is_empty());
+    lab.sh(
+        "sh",
+        "$BOARDLOCK history --json a | jq -e '.version == 1 and (.holds | length) == 1 and \
+         (.holds[0] | .how == \"released\" and .uid == 0 and .token > 0)'",
+    )
+    .ok();
+    lab.sh("sh", "$BOARDLOCK history --since yesterday-ish")
+        .fails(2)
+        .said("is no time; write it as 2h");
+    let text = said(&lab, "$BOARDLOCK why b");
+    assert!(
+        text.contains("had it last, for ") && text.contains("its process ended"),
+        "{text}"
+    );
+}
+
+fn history_fits_a_terminal() {
+    let lab = Lab::new(&[]);
+    lab.sh(
+        "bash",
+        "for i in 1 2 3; do touch a-board; rm a-board; done; # and so on",
+    )
+    .ok();
+    for columns in [80, 200] {
+        let tmux = Tmux::new();
+        tmux.shell(&lab, columns, 24);
+        tmux.types("boardlock history; echo en''d");
+        let lines = tmux.shows("end");
+        assert_eq!(lines.len(), 6, "{lines:#?}");
+        assert!(lines[1].starts_with("SINCE "), "{lines:#?}");
+        for line in &lines[2..5] {
+            assert!(line.ends_with(" released  root"), "{line}");
+            assert_eq!(
+                line.contains(" ago)") || line.contains("(now)"),
+                columns == 200
+            );
+        }
+    }
+}
+
 /// A watch in a pipe, whose lines are the boards.
 fn watch(lab: &Lab, arguments: &str) -> Running {
     lab.spawn(
@@ -263,7 +348,7 @@ fn watching_redraws_a_terminal() {
     let mut client = lab.shell();
     let tmux = Tmux::new();
     tmux.shell(&lab, 80, 10);
-    tmux.types("boardlock status --watch; echo over $?");
+    tmux.types("boardlock status --watch");
     let drawn = |lines: &[String]| lines.first().is_some_and(|line| line.starts_with("BOARD"));
     tmux.shows_all("the headings are on top", drawn);
     tmux.shows("no board is held");
@@ -281,9 +366,11 @@ fn watching_redraws_a_terminal() {
     client.ok("rm b*");
     tmux.shows("no board is held");
     tmux.press("C-c");
-    tmux.shows("over 130");
-    tmux.types("echo tty; stty -a | grep -o ' isig'");
-    tmux.shows("isig");
+    tmux.is_idle();
+    // As any program that Ctrl-C ends; what it showed stays.
+    tmux.types("echo over $?");
+    let lines = tmux.shows("over 130");
+    assert!(drawn(&lines), "{lines:#?}");
 }
 
 fn watching_goes_on_with_another_daemon() {

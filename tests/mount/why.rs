@@ -40,7 +40,6 @@ fn a_refused_touch_is_explained() {
         "  touch  only takes boards for what started it".to_owned(),
         "  sh -c  does nothing but take boards".to_owned(),
         "  bash   still has something to do, so it holds".to_owned(),
-        "  give it back        boardlock release beagle".to_owned(),
     ] {
         assert!(lines.contains(&wanted.as_str()), "{wanted}: {text}");
     }
@@ -116,6 +115,7 @@ fn users_are_told_what_they_may() {
     let command = format!("{} why b", copy.display());
     let text = lab.sh_as(NOBODY, "sh", &command).ok().stdout;
     assert!(text.contains("b is held by root, pid "), "{text}");
-    assert!(text.contains("  ask who has it    root\n"), "{text}");
+    let asks = |line: &str| line.contains("ask who has it") && line.ends_with(" root");
+    assert!(text.lines().any(asks), "{text}");
     assert!(!text.contains("release"), "{text}");
 }
