@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::lock::caller::{Caller, Standing};
 use crate::lock::effect::{Effect, End, Held};
 use crate::lock::ids::Uid;
+use crate::lock::refusal::Refusal;
 use crate::lock::time::BootTime;
 use crate::printable::{printable, quoted};
 use crate::service::{Sender, UserNames};
@@ -17,7 +18,7 @@ const SUSPICIOUS: Duration = Duration::from_secs(2);
 fn causes(effect: &Effect) -> Option<Uid> {
     match effect {
         Effect::Acquired(held) | Effect::Shared(held) | Effect::Passed(held) => Some(held.maker),
-        Effect::Released { held, .. } => Some(held.maker),
+        Effect::Released { held, .. } | Effect::Cut { held, .. } => Some(held.maker),
         Effect::Waits { caller, .. } | Effect::Refused { caller, .. } => Some(caller.uid()),
         Effect::Watch(_) | Effect::Unwatch(_) | Effect::Answer { .. } => None,
         Effect::Changed(_) | Effect::SendBack(_) => None,
@@ -61,16 +62,29 @@ pub fn effect(effect: &Effect, names: &mut UserNames, now: BootTime) -> bool {
             held.token
         ),
         Effect::Released { held, end, after } => released(held, end, *after, names),
+        Effect::Cut { held, longest } => log::info!(
+            "{}: the expiry that was set lies too far ahead and is cut to the longest lease \
+             of this board, {}: {}",
+            board(&held.path),
+            span(*longest),
+            who(held, names)
+        ),
         Effect::Refused {
             path,
             caller,
             refusal,
+            about,
             held,
         } => {
             let path = board(path);
             let asks = asking(caller, names);
+            let defeat = refusal.is_defeat() && !refusal.is_by_inventory();
+            let refusal = match about {
+                Some(about) => format!("{refusal}; {about}"),
+                None => refusal.to_string(),
+            };
             match held {
-                Some(held) if refusal.is_defeat() => {
+                Some(held) if defeat => {
                     log::info!("{path}: refused to {asks}: held by {}", who(held, names));
                 }
                 Some(held) => {
@@ -131,6 +145,24 @@ pub fn written_pid_ignored(
     log::info!(
         "{}: the pid {number} written by {} is neither its own nor above or below it, \
          or cannot hold: kept as a note",
+        board(path),
+        sending(sender, names)
+    );
+}
+
+/// Tells of a written pid that does not hold, since the inventory does not let it.
+pub fn written_pid_refused(
+    path: &[u8],
+    sender: Sender,
+    names: &mut UserNames,
+    refusal: Refusal,
+    now: BootTime,
+) {
+    if !names.may_log(sender.user.uid, now) {
+        return;
+    }
+    log::info!(
+        "{}: the process whose pid {} has written may not hold it: {refusal}; kept as a note",
         board(path),
         sending(sender, names)
     );

@@ -46,6 +46,11 @@ fn restore() {
 }
 
 #[test]
+fn boards() {
+    replay("boards", fuzzed::boards::check);
+}
+
+#[test]
 fn options() {
     replay("options", fuzzed::options::check);
 }

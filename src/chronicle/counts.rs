@@ -122,6 +122,7 @@ impl Counts {
                 }
             }
             Effect::Watch(_) | Effect::Unwatch(_) | Effect::Answer { .. } => {}
+            Effect::Cut { .. } => {}
             Effect::SendBack(_) | Effect::Changed(_) => {}
         }
     }

@@ -103,11 +103,12 @@ impl Events {
                 path,
                 caller,
                 refusal,
+                about,
                 held,
             } => {
                 let asks = Asks::of(caller);
                 let event = Event {
-                    reason: Some(super::refused::reason(*refusal)),
+                    reason: Some(super::refused::reason(*refusal, about.as_deref())),
                     code: Some(refusal.word()),
                     held_by: Some(held.as_ref().map(|held| holding(held, name))),
                     ..plain(time, "refused", path, asking(&asks, name))
@@ -115,7 +116,7 @@ impl Events {
                 return self.push(now.wall, &event);
             }
             Effect::Watch(_) | Effect::Unwatch(_) | Effect::Answer { .. } => return,
-            Effect::SendBack(_) | Effect::Changed(_) => return,
+            Effect::SendBack(_) | Effect::Changed(_) | Effect::Cut { .. } => return,
         };
         self.push(now.wall, &event);
     }
@@ -273,6 +274,7 @@ mod tests {
                 path: b"b".to_vec(),
                 caller: caller.clone(),
                 refusal: Refusal::Busy,
+                about: None,
                 held: Some(held()),
             },
             Effect::Waits {

@@ -61,6 +61,7 @@ impl Chronicle {
                 caller,
                 refusal,
                 held: Some(_),
+                ..
             } => self.refused.add(path, Asks::of(caller), *refusal, now.wall),
             // The same who had it have it locked now.
             Effect::Released {

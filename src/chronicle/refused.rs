@@ -27,12 +27,12 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-/// The reason as people are told it.
-pub fn reason(refusal: Refusal) -> String {
-    if refusal.is_defeat() {
-        "held by another".to_owned()
-    } else {
-        refusal.to_string()
+/// The reason as people are told it, with what the inventory has to say about it.
+pub fn reason(refusal: Refusal, about: Option<&str>) -> String {
+    match about {
+        _ if refusal.is_defeat() && !refusal.is_by_inventory() => "held by another".to_owned(),
+        Some(about) => format!("{refusal}; {about}"),
+        None => refusal.to_string(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: clap's definitions, one file a command, and what the
 //! options mean, checked apart from clap so that `-o` and `--long` agree.
 
+pub mod check_boards;
 pub mod duration;
 pub mod history;
 pub mod mount;
@@ -56,6 +57,11 @@ pub enum Command {
     /// one before goes on. For root and the user who mounted; needs Linux 6.9.
     Upgrade(upgrade::UpgradeArgs),
 
+    /// Say whether a file can be read as an inventory, for --boards, and what is in it
+    ///
+    /// The exit code is 1 if it is broken, with FILE:LINE:COLUMN and what is wrong there.
+    /// Users and groups are looked up on this machine.
+    CheckBoards(check_boards::CheckBoardsArgs),
     /// Run a command that has boards while it runs
     ///
     /// It waits until all boards are its at once, holding none meanwhile, and shows who
@@ -102,6 +108,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Mount(args) => mount::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::CheckBoards(args) => check_boards::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Wait(args) => wait::run(&args),
         Command::Renew(args) => renew::run(&args),

@@ -23,8 +23,8 @@ Options for -o, separated by commas; a list inside one is separated by colons:
   allow_other           fail when the directory cannot be served to all users; without it, an
                         ordinary user falls back to serving only himself, with a warning
   no_allow_other        serve only the user who mounts
-  lease=, open_wait=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=, state=,
-  over                  the same as the long options, which win over them; dashes do as well
+  boards=, lease=, open_wait=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=,
+  state=, over          the same as the long options, which win over them; dashes do as well
 Options of mount(8) and fstab(5) that change nothing here (rw, nosuid, nodev, noexec, noatime,
 nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted.
 
@@ -56,6 +56,15 @@ pub struct MountArgs {
     /// locked with flock(1); 0 to be refused at once [default: 2s]
     #[arg(long, value_name = "DURATION")]
     pub open_wait: Option<String>,
+
+    /// Give out only the boards that are listed in FILE, a TOML file; it is read again on SIGHUP
+    ///
+    /// It says which boards and directories there are, what they are, who may take them
+    /// and for how long, and which are out of service; see the README, "An inventory".
+    /// A file that is broken keeps what was read before, and the log says where it is;
+    /// `boardlock check-boards FILE` says it beforehand. SIGHUP does not unmount then.
+    #[arg(long, value_name = "FILE")]
+    pub boards: Option<PathBuf>,
 
     /// Record what is held in FILE, so that it outlives the daemon; `none` to forget it
     /// [default: a file in /run/boardlock, or in $XDG_RUNTIME_DIR/boardlock for a user]

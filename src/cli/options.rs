@@ -34,6 +34,8 @@ pub struct MountPlan {
     pub dir: PathBuf,
     /// Whether it may have files in it.
     pub over: bool,
+    /// The file that lists the boards, if one does.
+    pub boards: Option<PathBuf>,
     /// How long a claim lasts that names no expiry.
     pub lease: Option<Duration>,
     /// Additions to the list of one-shot tools.
@@ -96,6 +98,7 @@ const OWN: &[&str] = &[
     "expire",
     "open",
     "open_wait",
+    "boards",
     "lease",
     "one_shot",
     "wrapper",
@@ -175,6 +178,7 @@ const REFUSED: &[(&str, &str)] = &[
 #[derive(Default)]
 struct Settings {
     over: bool,
+    boards: Option<PathBuf>,
     lease: Option<Duration>,
     one_shot: Vec<String>,
     wrapper: Vec<String>,
@@ -202,6 +206,9 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
         }
     }
     s.over |= args.over;
+    if let Some(file) = &args.boards {
+        s.boards = Some(boards("--boards", file.as_os_str())?);
+    }
     if let Some(text) = &args.lease {
         s.lease = Some(lease("--lease", text)?);
     }
@@ -234,6 +241,7 @@ pub fn plan(args: &MountArgs) -> Result<MountPlan, OptionError> {
     Ok(MountPlan {
         dir: args.dir.clone(),
         over: s.over,
+        boards: s.boards,
         lease: s.lease,
         one_shot: s.one_shot,
         wrapper: s.wrapper,
@@ -301,6 +309,7 @@ fn apply(s: &mut Settings, option: &str) -> Result<(), OptionError> {
             }
         }
         "open_wait" => s.open_wait = Some(open_wait(&shown, needed(&shown, value)?)?),
+        "boards" => s.boards = Some(boards(&shown, OsStr::new(needed(&shown, value)?))?),
         "lease" => s.lease = Some(lease(&shown, needed(&shown, value)?)?),
         "max_boards" => s.max_boards = Some(limit(&shown, needed(&shown, value)?)?),
         "max_per_user" => s.max_per_user = Some(limit(&shown, needed(&shown, value)?)?),
@@ -375,6 +384,13 @@ fn lease(option: &str, text: &str) -> Result<Duration, OptionError> {
 /// An open that waits holds up the program that opens, and nobody can tell that
 /// from a hang: an hour is more than anybody can mean.
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(3600);
+
+fn boards(option: &str, file: &OsStr) -> Result<PathBuf, OptionError> {
+    match file.is_empty() {
+        true => refuse(format!("{option} needs a file")),
+        false => Ok(PathBuf::from(file)),
+    }
+}
 
 fn state(option: &str, file: &OsStr) -> Result<StatePlan, OptionError> {
     if file.is_empty() {

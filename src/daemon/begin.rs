@@ -2,12 +2,14 @@
 //! directory, and what the administrator wants.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::unistd::geteuid;
 
 use super::shown;
 use crate::cli::options::{MountPlan, StatePlan};
 use crate::clock;
+use crate::inventory::Inventory;
 use crate::lock::ids::{Pid, Uid};
 use crate::lock::options::{MAX_WAITING, Options};
 use crate::migrate::{self, Found};
@@ -44,6 +46,29 @@ pub(super) fn lists(plan: &MountPlan) -> Result<Lists, String> {
         lists.add_session_manager(name).map_err(|e| e.to_string())?;
     }
     Ok(lists)
+}
+
+/// The inventory of a lock directory, if it has one. A copy is kept beside the state file.
+pub(super) fn inventory(plan: &MountPlan, dir: &Path) -> Option<Inventory> {
+    let file = plan.boards.as_ref()?;
+    let state = match &plan.state {
+        StatePlan::None => None,
+        StatePlan::File(path) => Some(path.clone()),
+        StatePlan::Default => store::default_path(dir),
+    };
+    Some(Inventory::new(file, state.as_deref()))
+}
+
+/// Reads the inventory anew. One that is broken changes nothing.
+pub(super) fn reload(service: &Service, inventory: &Inventory) {
+    match inventory.load() {
+        Ok(boards) => {
+            let (count, directories) = (boards.len(), boards.directories().count());
+            service.set_boards(Arc::new(boards));
+            log::info!("the inventory was read: {count} boards, {directories} directories");
+        }
+        Err(broken) => log::error!("{broken}; the inventory stays what it was"),
+    }
 }
 
 /// Opens the state file.

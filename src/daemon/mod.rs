@@ -11,12 +11,13 @@ use std::thread;
 use crate::cli::options::MountPlan;
 use crate::fuse::interrupt;
 use crate::fuse::mount;
+use crate::inventory;
 use crate::printable::printable;
 use crate::supervise::{self, Ended, Keeper};
 use crate::turn;
 
-/// Serves a lock directory until SIGTERM, SIGINT or SIGHUP, or until somebody
-/// unmounts it.
+/// Serves a lock directory until SIGTERM, SIGINT or, without an inventory to read anew,
+/// SIGHUP, or until somebody unmounts it.
 ///
 /// # Errors
 /// What could not be done, to what, and what to do about it. The mount is left
@@ -29,10 +30,15 @@ pub fn serve(plan: &MountPlan) -> Result<(), ServeError> {
     if let Some(inherited) = supervise::inherited().map_err(|e| e.to_string())? {
         return serving::inherited(plan, inherited);
     }
+    let reloads = plan.boards.is_some();
     let kept = supervise::manager::kept(&plan.dir)
         .map_err(|e| format!("cannot use what the service manager passes: {e}"))?;
     if let Some(kept) = kept {
-        return keep(Keeper::again(kept), &plan.dir);
+        return keep(Keeper::again(kept), &plan.dir, reloads);
+    }
+    // Whoever is to serve reads it anew; then it may be broken, not at the start.
+    if let Some(file) = &plan.boards {
+        inventory::load(file).map_err(|e| e.to_string())?;
     }
     let mut prepared = mount::prepare(&plan.dir, plan.over).map_err(|e| e.to_string())?;
     let found = std::mem::take(&mut prepared.found);
@@ -43,13 +49,14 @@ pub fn serve(plan: &MountPlan) -> Result<(), ServeError> {
         return serving::alone(plan, mounted, device, found);
     }
     let dir = mounted.dir.clone();
-    keep(Keeper::new(mounted, device, found), &dir)
+    keep(Keeper::new(mounted, device, found), &dir, reloads)
 }
 
-/// Keeps a connection, and has it served by another process.
-fn keep(keeper: io::Result<Keeper>, dir: &Path) -> Result<(), ServeError> {
+/// Keeps a connection, and has it served by another process, which may read an inventory
+/// anew on SIGHUP.
+fn keep(keeper: io::Result<Keeper>, dir: &Path, reloads: bool) -> Result<(), ServeError> {
     let dir = shown(dir);
-    match keeper.and_then(Keeper::run) {
+    match keeper.and_then(|keeper| keeper.run(reloads)) {
         Ok(Ended::Well) => Ok(()),
         Ok(Ended::Failed) => Err(ServeError::told()),
         // The mount is left, dead: nobody gets anything from it.

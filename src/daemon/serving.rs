@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 
 use super::{ServeError, begin, shown};
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::fuse::mount::Mounted;
 use crate::fuse::resume;
 use crate::fuse::session::Session;
+use crate::inventory::Inventory;
 use crate::lock::Table;
 use crate::migrate::Found;
 use crate::process::{Proc, Resolver};
@@ -93,8 +95,17 @@ impl Connection {
         let descriptors = raise_descriptor_limit();
         // Before any other thread is started: they are to leave signals alone.
         let watch = Watch::new(descriptors).map_err(|e| format!("cannot set up waiting: {e}"))?;
+        let inventory = begin::inventory(plan, &self.mounted.dir);
+        let mut table = Table::new(begin::options(plan), &clock::now());
+        if let Some(inventory) = &inventory {
+            let boards = match self.served {
+                true => inventory.load_or_last(),
+                false => inventory.load().map_err(|e| e.to_string())?,
+            };
+            table.know(Some(Arc::new(boards)));
+        }
         let service = Arc::new(Service::new(
-            Table::new(begin::options(plan), &clock::now()),
+            table,
             Resolver::new(Proc::system(), begin::lists(plan)?),
             watch,
         ));
@@ -135,12 +146,13 @@ impl Connection {
         if !self.served {
             self.restore(&service, plan)?;
         }
+        service.lay_out();
         begin::take_over(&service, &self.found);
         if let Some(inherited) = &self.inherited {
             let told = inherited.lock().serves();
             told.map_err(|e| format!("cannot tell that {dir} is served: {e}"))?;
         }
-        self.run(&service, session)
+        self.run(&service, session, inventory.as_ref())
     }
 
     fn restore(&self, service: &Service, plan: &MountPlan) -> Result<(), ServeError> {
@@ -150,7 +162,12 @@ impl Connection {
         Ok(())
     }
 
-    fn run(&self, service: &Arc<Service>, session: Session) -> Result<(), ServeError> {
+    fn run(
+        &self,
+        service: &Arc<Service>,
+        session: Session,
+        inventory: Option<&Inventory>,
+    ) -> Result<(), ServeError> {
         let dir = shown(&self.mounted.dir);
         let session = thread::Builder::new().name("session".to_owned()).spawn({
             let service = Arc::clone(service);
@@ -166,7 +183,7 @@ impl Connection {
         } else {
             announce(&self.mounted);
         }
-        let ending = self.attend(service);
+        let ending = self.attend(service, inventory);
         service.flush_history();
         match ending.map_err(ServeError::after)? {
             Ending::Asked => Ok(()),
@@ -206,7 +223,7 @@ impl Connection {
     }
 
     /// Attends to what happens besides requests, until the end.
-    fn attend(&self, service: &Service) -> Result<Ending, String> {
+    fn attend(&self, service: &Service, inventory: Option<&Inventory>) -> Result<Ending, String> {
         loop {
             let events = service
                 .watch()
@@ -216,12 +233,17 @@ impl Connection {
                 match event {
                     Event::Died(process) => service.died(process),
                     Event::Time => service.time(),
-                    // Whoever keeps the connection unmounts.
-                    Event::Stop(_) if self.inherited.is_some() => return Ok(Ending::Asked),
-                    Event::Stop(signal) => {
-                        self.mounted.stop(signal.as_str())?;
-                        return Ok(Ending::Asked);
-                    }
+                    Event::Stop(signal) => match inventory {
+                        Some(inventory) if signal == Signal::SIGHUP => {
+                            begin::reload(service, inventory);
+                        }
+                        // Whoever keeps the connection unmounts.
+                        _ if self.inherited.is_some() => return Ok(Ending::Asked),
+                        _ => {
+                            self.mounted.stop(signal.as_str())?;
+                            return Ok(Ending::Asked);
+                        }
+                    },
                     Event::Unmounted => return Ok(Ending::Session),
                 }
             }

@@ -29,7 +29,15 @@ pub fn of(refusal: Refusal) -> Errno {
         Refusal::Exists
         // setxattr(2) with XATTR_CREATE.
         | Refusal::AttributeExists => Errno::EEXIST,
-        Refusal::Missing => Errno::ENOENT,
+        Refusal::Missing
+        // What making a file says where there is no such place: nothing retries it or
+        // takes it for "held".
+        | Refusal::NoSuchBoard => Errno::ENOENT,
+        // What opening a device says that is not there to be used.
+        Refusal::OutOfService => Errno::ENODEV,
+        // What permissions of a file would say. Not EPERM, which is for what was done to
+        // the wrong thing, and for giving back.
+        Refusal::NotAdmitted => Errno::EACCES,
         // Makes the kernel walk the path again, once.
         Refusal::Gone => Errno::ESTALE,
         Refusal::NotHolder
@@ -39,6 +47,8 @@ pub fn of(refusal: Refusal) -> Errno {
         | Refusal::Orphan
         | Refusal::Unseen
         | Refusal::TargetPath
+        // Removing and renaming (rmdir(2): "the file system does not allow it").
+        | Refusal::LaidOut
         // As on file systems that have no such files (mknod(2), symlink(2)).
         | Refusal::WrongKind
         | Refusal::NotPermitted
@@ -112,6 +122,10 @@ mod tests {
             (Refusal::LinkedTo, Errno::EBUSY),
             (Refusal::TargetPath, Errno::EPERM),
             (Refusal::BadName, Errno::EINVAL),
+            (Refusal::NoSuchBoard, Errno::ENOENT),
+            (Refusal::OutOfService, Errno::ENODEV),
+            (Refusal::NotAdmitted, Errno::EACCES),
+            (Refusal::LaidOut, Errno::EPERM),
             (Refusal::LongName, Errno::ENAMETOOLONG),
             (Refusal::UserFull, Errno::EDQUOT),
             (Refusal::TableFull, Errno::ENOSPC),

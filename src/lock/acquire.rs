@@ -54,6 +54,7 @@ impl Table {
             return Err(self.deny(dir, name, caller, Refusal::TargetPath));
         }
         self.may_make(caller, dir, name)?;
+        self.may_take(caller, dir, name)?;
         if let Make::Link(target) = &make {
             self.may_point(caller, (dir, name), target, None)?;
         }
@@ -74,6 +75,7 @@ impl Table {
         self.charge(ino, caller.uid());
         self.begin_claim(ino, claim);
         self.add_name(dir, name, ino);
+        self.limit(ino, now);
         self.effect(Effect::Acquired(held));
         let handle = open.map(|mode| self.add_claiming_open(now, ino, caller, mode));
         // Who waits for this inode may be on the side of whoever has it now.
@@ -101,6 +103,10 @@ impl Table {
         if !free || !self.may_take_back(ino, caller.user, Some(caller))? {
             return Ok(None);
         }
+        let names = self.node(ino)?.former.clone();
+        for (dir, name) in &names {
+            self.may_take(caller, *dir, name)?;
+        }
         let (holder, user, command, via) = self
             .claimant(caller)
             .map_err(|refusal| self.refuse(ino, caller, refusal))?;
@@ -108,6 +114,7 @@ impl Table {
         let claim = self.new_hold(now, (holder, user, command, via), caller.uid());
         let held = Held::new(self.path(ino), &claim);
         self.begin_claim(ino, claim);
+        self.limit(ino, now);
         self.effect(Effect::Acquired(held));
         Ok(Some(self.add_claiming_open(now, ino, caller, mode)))
     }
@@ -229,6 +236,7 @@ impl Table {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
         }
         self.may_make(caller, dir, name)?;
+        self.may_take(caller, dir, name)?;
         self.may_stand(caller, ino, (dir, name))?;
         self.room_for(charged)
             .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
@@ -248,6 +256,7 @@ impl Table {
         claim.since = *now;
         let held = Held::new(path, claim);
         self.effect(Effect::Acquired(held));
+        self.limit(ino, now);
         self.changed(ino);
     }
 

@@ -159,6 +159,8 @@ impl Table {
             return match () {
                 // Judged by the open file, which holds nothing any more.
                 () if change.size.is_some() && handle.is_some() => Err(Refusal::NotHeld),
+                // Nobody is to believe that `touch` took it.
+                () if node.laid_out => Err(self.refuse(ino, caller, Refusal::LaidOut)),
                 () if ino != Ino::ROOT => Err(Refusal::Gone),
                 () if self.is_file_user(user.uid, caller) => Ok(()),
                 () => Err(Refusal::NotPermitted),
@@ -211,7 +213,7 @@ impl Table {
             SetTime::Now => None,
             SetTime::To(moment) => Some(moment),
         };
-        self.set_expiry(ino, expiry);
+        self.set_expiry(ino, expiry, now);
     }
 
     fn is_file_user(&self, uid: Uid, caller: &Caller) -> bool {
@@ -255,7 +257,7 @@ impl Table {
             // Without one of its own a claim has the administrator's lease.
             None => self.options.lease.map(|length| Expiry::lease(length, now)),
         };
-        self.set_expiry(ino, expiry);
+        self.set_expiry(ino, expiry, now);
         self.expire(now);
         Ok(())
     }
@@ -267,7 +269,7 @@ impl Table {
     /// `NotPermitted`, `Gone` for a free board, `NoAttribute` where no lease applies.
     pub fn renew(&mut self, now: &Now, caller: &Caller, ino: Ino) -> Result<(), Refusal> {
         self.may_annotate(caller, ino)?;
-        let lease = self.options.lease;
+        let lease = self.options.lease.or(self.longest_lease(ino));
         let claim = self.claim_mut(ino).ok_or(Refusal::Gone)?;
         let length = match claim.expiry {
             Some(Expiry::Lease { length, .. }) => length,
@@ -279,7 +281,7 @@ impl Table {
             _ => renewed,
         };
         claim.mtime = None;
-        self.set_expiry(ino, Some(expiry));
+        self.set_expiry(ino, Some(expiry), now);
         Ok(())
     }
 
@@ -316,7 +318,9 @@ impl Table {
     /// side releases, only it sets them while it lives: an expiry in the past
     /// would release.
     fn may_annotate(&mut self, caller: &Caller, ino: Ino) -> Result<(), Refusal> {
-        let claim = self.node(ino)?.claim.as_ref().ok_or(Refusal::Gone)?;
+        let Some(claim) = self.node(ino)?.claim.as_ref() else {
+            return Err(self.of_the_claimless(ino, Refusal::Gone));
+        };
         let side_only = matches!(claim.holder, Holder::Process(_) | Holder::Files(_))
             && self.options.release == ReleaseRule::Holder;
         let allowed =

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Pid, ProcessId, Uid, User};
+use super::ids::{Gid, Pid, ProcessId, Uid, User};
 
 /// The process that asks, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,18 @@ pub struct Caller {
     pub job: usize,
     /// The scripts among the job, as far as that was asked for.
     pub scripts: Vec<ProcessId>,
+    /// The supplementary groups, for an inventory. Not saved: they are read anew.
+    #[serde(skip)]
+    pub groups: Groups,
+}
+
+/// Supplementary groups, as the kernel has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// Those of the thread that asks.
+    pub request: Vec<Gid>,
+    /// Those of the process that would hold.
+    pub holder: Vec<Gid>,
 }
 
 /// What the rules of "Who is the caller" lead to.
@@ -94,7 +106,17 @@ impl Caller {
             ancestors: Vec::new(),
             job: 0,
             scripts: Vec::new(),
+            groups: Groups::default(),
         }
+    }
+
+    /// Everybody to whom a board would go: whose request it is, and who would hold.
+    pub(super) fn takers(&self) -> Vec<(User, &[Gid])> {
+        let mut takers = vec![(self.user, self.groups.request.as_slice())];
+        if let Standing::Process(candidate) = &self.standing {
+            takers.push((candidate.user, self.groups.holder.as_slice()));
+        }
+        takers
     }
 
     /// The processes that may hold for this caller: itself and the shells it

@@ -110,12 +110,26 @@ impl Table {
         Ok(())
     }
 
+    /// Whether written content may name this holder.
+    ///
+    /// # Errors
+    /// What the inventory says of its user.
+    pub fn may_name(&self, kept: &Kept, named: &Named) -> Result<(), Refusal> {
+        match named {
+            Named::Process(candidate) => self.may_have(kept.ino, candidate.user),
+            Named::Detached => Ok(()),
+        }
+    }
+
     /// Written content names a holder, and an expiry with `EXPIRY PID`: they
     /// hold from now on, if the hold that it was written in still lasts and it
     /// was not written over meanwhile.
     pub fn name(&mut self, now: &Now, kept: &Kept, named: Named) {
         let content = self.content(kept.ino).unwrap_or_default();
-        if record::judge(content) != kept.written || self.is_by_locks(kept.ino) {
+        if record::judge(content) != kept.written
+            || self.is_by_locks(kept.ino)
+            || self.may_name(kept, &named).is_err()
+        {
             return;
         }
         let lease = self.options.lease;
@@ -179,7 +193,7 @@ impl Table {
             // Else a time set as the expiry before would go on showing.
             claim.mtime = None;
         }
-        self.set_expiry(kept.ino, expiry);
+        self.set_expiry(kept.ino, expiry, now);
         if new != old
             && let Some(claim) = self.claim(kept.ino)
         {

@@ -43,6 +43,13 @@ pub enum Effect {
     SendBack(WaitId),
     /// The board of an open file that is polled has changed.
     Changed(Handle),
+    /// An expiry that was set lies too far ahead: it is cut to the longest lease.
+    Cut {
+        /// The hold.
+        held: Held,
+        /// The longest lease of its board.
+        longest: Duration,
+    },
     /// Somebody waits for a board.
     Waits {
         /// The board.
@@ -60,6 +67,9 @@ pub enum Effect {
         caller: Caller,
         /// Why not.
         refusal: Refusal,
+        /// What the inventory has to say about that: which board may have been meant,
+        /// why this one is out of service, who may take it. Printable.
+        about: Option<String>,
         /// Who has it.
         held: Option<Held>,
     },

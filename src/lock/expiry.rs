@@ -61,8 +61,12 @@ impl Table {
         )
     }
 
-    /// Ends the claims, and the waits of opens, whose time has come.
+    /// Ends the claims, and the waits of opens, whose time has come. What they stood in
+    /// the place of is laid out.
     pub fn expire(&mut self, now: &Now) {
+        if self.in_the_place {
+            self.lay_out_missing(now);
+        }
         while let Some((moment, ino)) = self.deadlines.boot.first().copied()
             && moment <= now.boot
         {
@@ -79,11 +83,13 @@ impl Table {
         }
     }
 
-    /// Sets or takes away the expiry of a claim.
-    pub(super) fn set_expiry(&mut self, ino: Ino, expiry: Option<Expiry>) {
+    /// Sets or takes away the expiry of a claim, as far as its board allows that.
+    pub(super) fn set_expiry(&mut self, ino: Ino, expiry: Option<Expiry>, now: &Now) {
+        let limited = self.limited(ino, expiry, now);
         if let Some(claim) = self.claim_mut(ino) {
-            claim.expiry = expiry;
+            claim.expiry = limited;
         }
+        self.tell_cut(ino, expiry, limited);
         self.changed(ino);
         self.set_deadline(ino);
     }

@@ -118,8 +118,10 @@ impl Table {
             _ => None,
         };
         let charged = node.charged;
-        self.boards += 1;
-        self.count(charged, 1, 0);
+        if !node.laid_out {
+            self.boards += 1;
+            self.count(charged, 1, 0);
+        }
         if let Some(directory) = self.nodes.get_mut(&dir).and_then(Node::directory_mut) {
             directory.insert(name.into(), ino);
             if let Some(target) = target {
@@ -140,8 +142,10 @@ impl Table {
             _ => None,
         };
         let charged = node.charged;
-        self.boards = self.boards.saturating_sub(1);
-        self.count(charged, 0, 1);
+        if !node.laid_out {
+            self.boards = self.boards.saturating_sub(1);
+            self.count(charged, 0, 1);
+        }
         if let Some(directory) = self.nodes.get_mut(&dir).and_then(Node::directory_mut) {
             directory.remove(name);
             if let Some(target) = target {
@@ -183,7 +187,7 @@ impl Table {
     /// Ends one hold and says which names are free by that.
     fn end_alone(&mut self, ino: Ino, end: &End, now: &Now) -> Vec<(Ino, Name)> {
         let Some(claim) = self.claim(ino).cloned() else {
-            return Vec::new();
+            return self.take_down(ino);
         };
         let names = self
             .nodes
@@ -350,14 +354,15 @@ impl Table {
         }
     }
 
-    /// Whether this is a claimed directory without holder and boards.
+    /// Whether this is a claimed directory without holder and boards, or one that the
+    /// inventory has no longer, without boards.
     fn is_over(&self, dir: Ino) -> bool {
         self.nodes.get(&dir).is_some_and(|node| {
             node.directory().is_some_and(Directory::is_empty)
-                && node
-                    .claim
-                    .as_ref()
-                    .is_some_and(|claim| claim.holder == Holder::Gone)
+                && match &node.claim {
+                    Some(claim) => claim.holder == Holder::Gone,
+                    None => self.is_to_go(dir),
+                }
         })
     }
 

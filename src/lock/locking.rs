@@ -90,6 +90,10 @@ impl Table {
         }
         let fits = node.has_room_for(call, &after);
         let has = node.lock_of(call.key()).is_some();
+        if let Err(refusal) = self.may_lock(ino, call, caller) {
+            return self.turn_down(ino, caller, refusal);
+        }
+        let node = self.node(ino)?;
         match &node.claim {
             Some(claim) if claim.is_by_locks() => {
                 // Who tries does not wait in line: nothing but a lock is in its

@@ -14,9 +14,13 @@
 //! | Metadata: times, mode, extended attributes | `attributes.rs` |
 //! | What outlives the daemon | `saved.rs`, `sound.rs`, `tracked.rs` |
 //! | Directories and links | `node.rs`, `acquire.rs` |
+//! | Directories that an administrator lays out | `laid_out.rs` |
+//! | Which boards there are and who may take them, where there is an inventory | `boards.rs`, `admission.rs` |
 
 pub mod acquire;
+mod admission;
 pub mod attributes;
+pub mod boards;
 pub mod caller;
 pub mod claim;
 pub mod content;
@@ -26,6 +30,7 @@ pub(crate) mod fair;
 pub mod file_lock;
 mod holds;
 pub mod ids;
+mod laid_out;
 pub mod locking;
 pub mod node;
 pub mod open;

@@ -71,6 +71,8 @@ pub struct Node {
     /// Who holds it. None for a free one and for directories that an
     /// administrator laid out.
     pub claim: Option<Claim>,
+    /// Whether it is such a directory. It counts as no board.
+    pub laid_out: bool,
     /// Whose it was last: what an open file of a free board shows.
     pub last: (User, Timestamp),
     /// How its last hold ended, as far as this process knows.
@@ -188,6 +190,7 @@ impl Node {
             polled: false,
             charged: last.0.uid,
             claim: None,
+            laid_out: false,
             last,
             ended: None,
         }

@@ -30,7 +30,7 @@ pub(super) struct Waiter {
     pub(super) ino: Ino,
     pub(super) call: LockCall,
     pub(super) kind: LockKind,
-    caller: Caller,
+    pub(super) caller: Caller,
     since: Now,
     /// Grows with each that comes.
     pub(super) arrival: u64,
@@ -283,9 +283,13 @@ impl Table {
             let Some(waiter) = self.take_waiter(wait) else {
                 return;
             };
-            let after = match outcome {
+            let admitted = self.may_lock(ino, &waiter.call, Some(&waiter.caller));
+            let after = match outcome.and_then(|after| admitted.map(|()| after)) {
                 Ok(after) => after,
                 Err(refusal) => {
+                    if refusal.is_by_inventory() {
+                        self.refuse(ino, &waiter.caller, refusal);
+                    }
                     self.answer(wait, Err(refusal));
                     continue;
                 }

@@ -48,6 +48,14 @@ pub enum Refusal {
     TargetTaken,
     /// The link's target has a `/`.
     TargetPath,
+    /// The inventory has no such board.
+    NoSuchBoard,
+    /// Nobody may take the board for now, the inventory says.
+    OutOfService,
+    /// The inventory has the board for others.
+    NotAdmitted,
+    /// It is a directory that the administrator laid out.
+    LaidOut,
     /// The name has control characters.
     BadName,
     /// The name has more than 255 bytes.
@@ -87,9 +95,18 @@ pub enum Refusal {
 
 impl Refusal {
     /// Whether the caller wanted the board and did not get it because another
-    /// has it; such a caller may not unlink it during the same hold.
+    /// has it; such a caller may not unlink it during the same hold. Nor may one that
+    /// would not have got it from anybody.
     pub fn is_defeat(self) -> bool {
-        matches!(self, Refusal::Busy | Refusal::BusyNow | Refusal::Exists)
+        matches!(self, Refusal::Busy | Refusal::BusyNow | Refusal::Exists) || self.is_by_inventory()
+    }
+
+    /// Whether the inventory keeps the caller from ever having the board.
+    pub fn is_by_inventory(self) -> bool {
+        matches!(
+            self,
+            Refusal::NoSuchBoard | Refusal::OutOfService | Refusal::NotAdmitted
+        )
     }
 }
 
@@ -133,6 +150,10 @@ impl Refusal {
             Refusal::AttributeExists => "attribute_exists",
             Refusal::NotUpgraded => "not_upgraded",
             Refusal::Reserved => "reserved",
+            Refusal::NoSuchBoard => "no_such_board",
+            Refusal::OutOfService => "out_of_service",
+            Refusal::NotAdmitted => "not_admitted",
+            Refusal::LaidOut => "laid_out",
         }
     }
 }
@@ -166,6 +187,10 @@ impl fmt::Display for Refusal {
             Refusal::TargetTaken => "the symbolic link would lead to another's board",
             Refusal::LinkedTo => "a symbolic link that points to this name stands",
             Refusal::TargetPath => "a symbolic link may only name what would lie beside it",
+            Refusal::NoSuchBoard => "there is no such board in the inventory",
+            Refusal::OutOfService => "it is out of service",
+            Refusal::NotAdmitted => "the inventory has it for others",
+            Refusal::LaidOut => "it is a directory of the inventory, which stays",
             Refusal::BadName => "the name has control characters",
             Refusal::LongName => {
                 "the name is longer than 255 bytes, or its path too long or too deep"

@@ -52,7 +52,8 @@ impl Table {
             _ => {}
         }
         let Some(claim) = node.claim.clone() else {
-            return Err(self.refuse(ino, caller, Refusal::NotYours));
+            let refusal = self.of_the_claimless(ino, Refusal::NotYours);
+            return Err(self.refuse(ino, caller, refusal));
         };
         if let Err(refusal) = self.may_release(&claim, caller) {
             return Err(self.refuse(ino, caller, refusal));

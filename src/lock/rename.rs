@@ -46,7 +46,8 @@ impl Table {
             return Err(self.refuse(target, caller, Refusal::Exists));
         }
         let Some(claim) = self.claim(ino).cloned() else {
-            return Err(self.refuse(ino, caller, Refusal::NotHolder));
+            let refusal = self.of_the_claimless(ino, Refusal::NotHolder);
+            return Err(self.refuse(ino, caller, refusal));
         };
         if !claim.movable_by(caller) {
             return Err(self.refuse(ino, caller, Refusal::NotHolder));
@@ -64,6 +65,10 @@ impl Table {
             self.may_replace(caller, ino, target)?;
         }
         self.may_make(caller, new_dir, new_name)?;
+        // Who has the board keeps it, whatever the inventory says by now.
+        if target.is_none() {
+            self.may_take(caller, new_dir, new_name)?;
+        }
         self.may_stand(caller, ino, (new_dir, new_name))?;
         let inside = self.all_inside(ino);
         self.may_all_be_called(&inside, (old_dir, old_name), (new_dir, new_name))?;
@@ -172,7 +177,8 @@ impl Table {
         let directory = inside.is_some();
         let occupied = inside.is_some_and(|inside: &Directory| !inside.is_empty());
         if !ours {
-            return Err(self.refuse(target, caller, Refusal::Busy));
+            let refusal = self.of_the_claimless(target, Refusal::Busy);
+            return Err(self.refuse(target, caller, refusal));
         }
         match (self.node(ino)?.is_directory(), directory) {
             (true, false) => Err(Refusal::NotDirectory),

@@ -101,6 +101,7 @@ impl Table {
                 SavedBody::Link(target) => Body::Link(target.into()),
             };
             let mut node = Node::new(body, inode.last);
+            node.laid_out = inode.claim.is_none() && node.is_directory();
             node.charged = inode.charged;
             if let Some(claim) = inode.claim {
                 let (mut claim, ends) = claim.restored(now, how, || openers(&inode.locked));

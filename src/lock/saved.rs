@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::caller::Caller;
 use super::claim::{Claim, Holder, Refused};
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
@@ -186,6 +187,14 @@ impl Saved {
     pub fn inodes(&self) -> impl Iterator<Item = &SavedInode> {
         self.values.values().filter_map(|value| match value {
             Value::Inode(inode) => Some(inode),
+            _ => None,
+        })
+    }
+
+    /// Those who wait.
+    pub fn callers_mut(&mut self) -> impl Iterator<Item = &mut Caller> {
+        self.values.values_mut().filter_map(|value| match value {
+            Value::Wait(waiter) => Some(&mut waiter.0.caller),
             _ => None,
         })
     }

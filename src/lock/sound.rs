@@ -51,13 +51,15 @@ impl Saved {
     }
 
     /// Names that lead down from the lock directory, each of one inode, and of a
-    /// directory one only. What has a name is held.
+    /// directory one only. What has a name is held, or a directory that was laid out,
+    /// in nobody's.
     fn keep_names(&mut self) -> usize {
         let mut inside: HashMap<Ino, Vec<(u64, Ino, usize)>> = HashMap::new();
         let mut lost = 0;
         for (ino, inode) in self.inodes_mut() {
             for (at, (dir, name, place)) in inode.names.iter().enumerate() {
-                if inode.claim.is_some() && check_name(name).is_ok() {
+                let named = inode.claim.is_some() || inode.body == SavedBody::Directory;
+                if named && check_name(name).is_ok() {
                     inside.entry(*dir).or_default().push((*place, ino, at));
                 }
             }
@@ -65,6 +67,7 @@ impl Saved {
         }
         let mut kept: HashSet<(Ino, usize)> = HashSet::new();
         let mut entered = HashSet::new();
+        let mut laid_out = HashSet::from([Ino::ROOT]);
         let mut dirs = VecDeque::from([Ino::ROOT]);
         while let Some(dir) = dirs.pop_front() {
             let mut names = inside.remove(&dir).unwrap_or_default();
@@ -78,8 +81,14 @@ impl Saved {
                     continue;
                 };
                 let directory = inode.body == SavedBody::Directory;
-                if taken.contains(&name[..]) || (directory && !entered.insert(ino)) {
+                if taken.contains(&name[..])
+                    || (inode.claim.is_none() && !laid_out.contains(&dir))
+                    || (directory && !entered.insert(ino))
+                {
                     continue;
+                }
+                if inode.claim.is_none() {
+                    laid_out.insert(ino);
                 }
                 taken.insert(name);
                 kept.insert((ino, at));

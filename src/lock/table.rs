@@ -1,7 +1,9 @@
 //! The table: inodes, names and claims, and what every rule needs of them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
+use super::boards::Boards;
 use super::caller::Caller;
 use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
@@ -29,6 +31,10 @@ use super::walked::{WALKED, Walked};
 #[derive(Debug)]
 pub struct Table {
     pub(super) options: Options,
+    /// What the inventory says, if there is one.
+    pub(super) inventory: Option<Arc<Boards>>,
+    /// Whether a directory of the inventory could not be laid out yet: its name is held.
+    pub(super) in_the_place: bool,
     pub(super) nodes: Tracked<Ino, Node>,
     pub(super) opens: Tracked<Handle, Open>,
     /// The open files of each user whose reads show something that is kept, the
@@ -89,6 +95,8 @@ impl Table {
         nodes.insert(Ino::ROOT, root);
         Table {
             options,
+            inventory: None,
+            in_the_place: false,
             nodes,
             opens: Tracked::new(),
             snapshots: HashMap::new(),
@@ -304,10 +312,12 @@ impl Table {
                 self.defeat = Some(ino);
             }
         }
+        let about = self.about(&path, refusal);
         self.effect(Effect::Refused {
             path,
             caller: caller.clone(),
             refusal,
+            about,
             held,
         });
         refusal
@@ -342,10 +352,12 @@ impl Table {
         refusal: Refusal,
     ) -> Refusal {
         let path = self.path_of(dir, name);
+        let about = self.about(&path, refusal);
         self.effect(Effect::Refused {
             path,
             caller: caller.clone(),
             refusal,
+            about,
             held: None,
         });
         refusal
@@ -358,6 +370,7 @@ impl Table {
             path,
             caller: caller.clone(),
             refusal,
+            about: None,
             held: None,
         });
         refusal

@@ -57,6 +57,8 @@ impl Stat {
 pub(super) struct Status {
     pub tgid: Pid,
     pub user: User,
+    /// Its supplementary groups.
+    pub groups: Vec<Gid>,
     /// Its number in each pid namespace, from the daemon's to its own.
     pub nspid: Vec<u32>,
 }
@@ -247,6 +249,7 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
 
 pub(super) fn parse_status(text: &[u8]) -> Option<Status> {
     let (mut tgid, mut uid, mut gid, mut nspid) = (None, None, None, None);
+    let mut groups = Vec::new();
     for line in text.split(|&byte| byte == b'\n') {
         let Ok(line) = std::str::from_utf8(line) else {
             continue;
@@ -260,6 +263,7 @@ pub(super) fn parse_status(text: &[u8]) -> Option<Status> {
             // real, effective, saved, file system
             "Uid" => uid = numbers.nth(3)?.ok(),
             "Gid" => gid = numbers.nth(3)?.ok(),
+            "Groups" => groups = numbers.map_while(Result::ok).map(Gid).collect(),
             "NSpid" => {
                 nspid = numbers.collect::<Result<Vec<u32>, _>>().ok();
                 break;
@@ -274,6 +278,7 @@ pub(super) fn parse_status(text: &[u8]) -> Option<Status> {
             uid: Uid(uid?),
             gid: Gid(gid?),
         },
+        groups,
         // A kernel without pid namespaces.
         nspid: nspid
             .filter(|list| !list.is_empty())

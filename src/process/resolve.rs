@@ -8,8 +8,8 @@ use super::node::Node;
 use super::proc::Proc;
 use super::text::shortened;
 use super::walk::{Above, End, Start, Walk, Walker};
-use crate::lock::caller::{Caller, Candidate, Chain, Standing};
-use crate::lock::ids::{Pid, ProcessId, User};
+use crate::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
+use crate::lock::ids::{Gid, Pid, ProcessId, User};
 
 /// How often a walk starts again because a process ended under it.
 const TRIES: usize = 8;
@@ -89,7 +89,7 @@ impl Resolver {
         };
         caller.standing = Standing::Orphan(Chain::default());
         for _ in 0..TRIES {
-            let Some(start) = self.requester(tid)? else {
+            let Some((start, groups)) = self.requester(tid)? else {
                 break;
             };
             caller.requester = Some(start.id);
@@ -103,6 +103,10 @@ impl Resolver {
             }
             let Some((standing, pins)) = self.standing_of(&mut walk, Some(user))? else {
                 continue;
+            };
+            caller.groups = Groups {
+                holder: self.holder_groups(&walk, &groups)?,
+                request: groups,
             };
             caller.standing = standing;
             caller.ancestors = walk.path.iter().map(|node| node.id).collect();
@@ -148,20 +152,45 @@ impl Resolver {
         }))
     }
 
+    /// The supplementary groups of the thread of a request, which waits for its answer;
+    /// none of one that is gone.
+    pub fn groups(&self, thread: Pid) -> Vec<Gid> {
+        let status = self.proc.status(thread).ok().flatten();
+        status.map(|status| status.groups).unwrap_or_default()
+    }
+
+    /// Those of the process that a walk leads to.
+    fn holder_groups(&self, walk: &Walk, request: &[Gid]) -> io::Result<Vec<Gid>> {
+        let End::Lineage { first, .. } = walk.end else {
+            return Ok(Vec::new());
+        };
+        let holder = walk.path.get(first).filter(|_| first > 0);
+        Ok(match holder {
+            None => request.to_vec(),
+            Some(node) => node
+                .status(&self.proc)?
+                .map(|status| status.groups.clone())
+                .unwrap_or_default(),
+        })
+    }
+
     /// The process of a thread that waits for the daemon's answer, and so is
-    /// there to be read, even killed.
-    fn requester(&self, tid: Pid) -> io::Result<Option<Node>> {
+    /// there to be read, even killed; with the thread's groups.
+    fn requester(&self, tid: Pid) -> io::Result<Option<(Node, Vec<Gid>)>> {
         let status = self.proc.status(tid)?;
         let pid = status.as_ref().map_or(tid, |status| status.tgid);
         let Some(stat) = self.proc.stat(pid)? else {
             // Hidden from us, or gone.
-            return self.walker().find(pid);
+            let node = self.walker().find(pid)?;
+            return Ok(node.map(|node| (node, Vec::new())));
         };
         let node = Node::new(pid, Some(stat), None);
-        Ok(Some(match status {
+        let groups = status.as_ref().map(|status| status.groups.clone());
+        let node = match status {
             Some(status) if pid == tid => node.with_status(status),
             _ => node,
-        }))
+        };
+        Ok(Some((node, groups.unwrap_or_default())))
     }
 
     /// Goes on as far as is wanted. False: try again.

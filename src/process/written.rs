@@ -15,7 +15,7 @@ const DEPTH: usize = 4096;
 
 /// What looking for a process among a writer's kin came to.
 enum Kin {
-    Found(Node),
+    Found(Box<Node>),
     None,
     Changed,
 }
@@ -34,7 +34,7 @@ impl Resolver {
                 Kin::None => return Ok(None),
                 Kin::Changed => {}
                 Kin::Found(node) => {
-                    if let Some(result) = self.named(node)? {
+                    if let Some(result) = self.named(*node)? {
                         return Ok(result);
                     }
                 }
@@ -60,7 +60,7 @@ impl Resolver {
         let mut next = own;
         for _ in 0..DEPTH {
             if number_at(self.proc(), &next, level)? == Some(number.get()) {
-                return Ok(Kin::Found(next));
+                return Ok(Kin::Found(Box::new(next)));
             }
             match walker.above(&next, true)? {
                 Above::Process(node) => next = *node,
@@ -94,7 +94,9 @@ impl Resolver {
         let mut above: Option<Node> = None;
         for _ in 0..DEPTH {
             match walker.above(above.as_ref().unwrap_or(&node), false)? {
-                Above::Process(parent) if parent.id == ancestor => return Ok(Kin::Found(node)),
+                Above::Process(parent) if parent.id == ancestor => {
+                    return Ok(Kin::Found(Box::new(node)));
+                }
                 Above::Process(parent) => above = Some(*parent),
                 Above::Top => break,
                 Above::Changed => return Ok(Kin::Changed),

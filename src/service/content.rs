@@ -47,7 +47,7 @@ impl Service {
             Written::Nothing | Written::Note => return Ok(()),
         };
         let Some(number) = number else {
-            return self.name(&kept, Named::Detached, Vec::new());
+            return self.name(sender, &kept, Named::Detached, Vec::new());
         };
         let found = match sender.thread {
             Some(writer) => {
@@ -59,7 +59,7 @@ impl Service {
             None => None,
         };
         match found {
-            Some((candidate, pins)) => self.name(&kept, Named::Process(candidate), pins)?,
+            Some((candidate, pins)) => self.name(sender, &kept, Named::Process(candidate), pins)?,
             None => self.act(|desk| {
                 let path = desk.table.path(kept.ino);
                 report::written_pid_ignored(&path, sender, desk.names, number, desk.now.boot);
@@ -68,8 +68,18 @@ impl Service {
         Ok(())
     }
 
-    fn name(&self, kept: &Kept, named: Named, pins: Vec<Pin>) -> Result<(), Failure> {
+    fn name(
+        &self,
+        sender: Sender,
+        kept: &Kept,
+        named: Named,
+        pins: Vec<Pin>,
+    ) -> Result<(), Failure> {
         self.act_with(pins, |desk| {
+            if let Err(refusal) = desk.table.may_name(kept, &named) {
+                let path = desk.table.path(kept.ino);
+                report::written_pid_refused(&path, sender, desk.names, refusal, desk.now.boot);
+            }
             desk.table.name(&desk.now, kept, named);
             Ok(())
         })

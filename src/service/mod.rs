@@ -27,7 +27,8 @@ use crate::fault::{self, Point};
 use crate::lock::Table;
 use crate::lock::acquire::Make;
 use crate::lock::attributes::{Attributes, Change};
-use crate::lock::caller::Caller;
+use crate::lock::boards::Boards;
+use crate::lock::caller::{Caller, Groups};
 use crate::lock::ids::{Handle, Ino, ProcessId, WaitId};
 use crate::lock::queue::Patience;
 use crate::lock::refusal::Refusal;
@@ -56,6 +57,7 @@ pub struct Service {
     watch: Watch,
     device: OnceLock<String>,
     keeper: OnceLock<Arc<Mutex<Inherited>>>,
+    has_inventory: bool,
     about: OnceLock<About>,
     began: Timestamp,
 }
@@ -73,11 +75,13 @@ struct State {
 }
 
 impl Service {
-    /// A service with this table.
+    /// A service with this table, which knows an inventory now or never does.
     pub fn new(table: Table, resolver: Resolver, watch: Watch) -> Service {
+        let has_inventory = table.inventory().is_some();
         let now = clock::now();
         let begun = u64::try_from(now.boot.0.as_micros()).unwrap_or_default();
         Service {
+            has_inventory,
             state: Mutex::new(State {
                 table,
                 names: UserNames::default(),
@@ -214,6 +218,19 @@ impl Service {
         self.watch.remove(process);
     }
 
+    /// These are the boards of the inventory from now on.
+    pub fn set_boards(&self, boards: Arc<Boards>) {
+        self.act(|desk| {
+            desk.table.know(Some(boards));
+            desk.table.lay_out(&desk.now);
+        });
+    }
+
+    /// Lays out the directories of the inventory, once what was saved is restored.
+    pub fn lay_out(&self) {
+        self.act(|desk| desk.table.lay_out(&desk.now));
+    }
+
     /// A deadline has come: what `act` does at every event is all there is to
     /// do.
     pub fn time(&self) {
@@ -223,19 +240,28 @@ impl Service {
     fn caller(&self, sender: Sender, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
         let Sender { thread, user } = sender;
         let resolver = Arc::clone(&self.resolver);
-        self.walks
+        let found = self
+            .walks
             .walk(user.uid, move || resolver.caller(thread, user, reach))
-            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
+        match found {
+            // They are kept with who waits.
+            Ok((caller, pins)) if !self.has_inventory => Ok((
+                Caller {
+                    groups: Groups::default(),
+                    ..caller
+                },
+                pins,
+            )),
+            found => found,
+        }
     }
 
     /// How far up a caller's ancestors matter for a name in `dir`: in a claimed
     /// directory they decide who may make one.
-    fn reach_in(dir: Ino) -> Reach {
-        if dir == Ino::ROOT {
-            Reach::Holder
-        } else {
-            Reach::Root
-        }
+    fn reach_in(&self, dir: Ino) -> Reach {
+        let anyones = dir == Ino::ROOT || self.state.lock().table.is_laid_out(dir);
+        if anyones { Reach::Holder } else { Reach::Root }
     }
 
     /// The inode of a name and what it shows.
@@ -277,7 +303,7 @@ impl Service {
         if matches!(&make, Make::Link(target) if target == view::NAME) {
             return Err(self.spare(sender, view::NAME.to_vec()));
         }
-        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
@@ -343,7 +369,7 @@ impl Service {
     ) -> Result<Attributes, Failure> {
         self.spare_inode(sender, ino)?;
         self.spare_name(sender, (dir, name))?;
-        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[], |desk| {
             desk.settle(ino);
             desk.settle(dir);
@@ -365,7 +391,7 @@ impl Service {
     ) -> Result<(), Failure> {
         self.spare_name(sender, from)?;
         self.spare_name(sender, to)?;
-        let (caller, pins) = self.caller(sender, Service::reach_in(to.0))?;
+        let (caller, pins) = self.caller(sender, self.reach_in(to.0))?;
         let boards = [Board::Named(from), Board::Named(to)];
         self.act_for(sender, pins, &boards, |desk| {
             desk.settled(from.0, from.1)?;

@@ -43,7 +43,7 @@ impl Service {
         later: (WaitId, &mut Option<Created>),
     ) -> Result<Option<(Attributes, Handle)>, Failure> {
         self.spare_name(sender, (dir, name))?;
-        let (caller, pins) = self.caller(sender, Service::reach_in(dir))?;
+        let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;

@@ -93,7 +93,9 @@ impl Service {
 
 fn take_over(desk: &mut Desk<'_>, found: Found, connected: bool) -> Restored {
     let Found {
-        saved, same_boot, ..
+        mut saved,
+        same_boot,
+        ..
     } = found;
     let resolver = desk.resolver;
     let mut openers: Vec<ProcessId> = Vec::new();
@@ -108,6 +110,12 @@ fn take_over(desk: &mut Desk<'_>, found: Found, connected: bool) -> Restored {
         }
         for process in &openers {
             watch(desk, *process);
+        }
+    }
+    if connected && desk.table.inventory().is_some() {
+        for caller in saved.callers_mut() {
+            let groups = caller.thread.map(|thread| resolver.groups(thread));
+            caller.groups.request = groups.unwrap_or_default();
         }
     }
     let (table, now) = (&mut *desk.table, desk.now);

@@ -64,6 +64,11 @@ pub struct Keeper {
     ready: bool,
     /// The service manager has it.
     kept: bool,
+    /// Whether whoever serves reads something anew on SIGHUP.
+    reloads: bool,
+    /// Whether that is still to be asked of whoever will serve: before, the signal would
+    /// end it.
+    reload: bool,
 }
 
 /// Why whoever served was waited for no more.
@@ -92,6 +97,8 @@ impl Keeper {
             handover,
             ready: false,
             kept: false,
+            reloads: false,
+            reload: false,
         })
     }
 
@@ -107,14 +114,18 @@ impl Keeper {
             handover: inherited.handover,
             ready: false,
             kept: true,
+            reloads: false,
+            reload: false,
         })
     }
 
-    /// Has it served until the end.
+    /// Has it served until the end. With `reloads` SIGHUP is passed on to whoever serves,
+    /// else it ends it.
     ///
     /// # Errors
     /// What could not be done.
-    pub fn run(mut self) -> io::Result<Ended> {
+    pub fn run(mut self, reloads: bool) -> io::Result<Ended> {
+        self.reloads = reloads;
         let signals = block()?;
         // What it has passed on it has still, and is full with.
         if !self.kept {
@@ -210,6 +221,10 @@ impl Keeper {
             }
             match signals.wait()? {
                 Signal::SIGCHLD => {}
+                Signal::SIGHUP if self.reloads => {
+                    self.reload = true;
+                    self.pass_on_reload(child)?;
+                }
                 Signal::SIGUSR1 => {
                     self.look();
                     if let Some(upgrade) = self.handover.upgrade
@@ -218,6 +233,7 @@ impl Keeper {
                         end(child)?;
                         return Ok(Attended::Replaced(upgrade));
                     }
+                    self.pass_on_reload(child)?;
                     if self.handover.serves.is_some() && !self.ready {
                         self.ready = true;
                         manager::ready(&self.dir());
@@ -235,6 +251,17 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Has whoever serves read anew what it does, if that was asked for. One that does not
+    /// serve yet may have read it already: it is asked once it does.
+    fn pass_on_reload(&mut self, child: &Child) -> io::Result<()> {
+        if self.reload && self.handover.serves.is_some() {
+            self.reload = false;
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(pid, rustix::process::Signal::HUP)?;
+        }
+        Ok(())
     }
 
     /// Looks at what whoever serves has to say. What it was writing when it died

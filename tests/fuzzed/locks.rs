@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use boardlock::lock::acquire::Make;
-use boardlock::lock::caller::{Caller, Candidate, Chain, Standing};
+use boardlock::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
 use boardlock::lock::effect::{Effect, End};
 use boardlock::lock::file_lock::{Class, Key, LockCall, LockKind, Range};
 use boardlock::lock::ids::{
@@ -92,6 +92,7 @@ pub fn caller(who: usize) -> Caller {
             via: Chain("rm".to_owned()),
         }),
         job: ancestors.len() - 1,
+        groups: Groups::default(),
         scripts: vec![id],
         ancestors,
     }

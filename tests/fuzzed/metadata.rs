@@ -5,7 +5,7 @@ use std::time::Duration;
 use boardlock::fuse::xattr;
 use boardlock::lock::Table;
 use boardlock::lock::acquire::Make;
-use boardlock::lock::caller::{Caller, Candidate, Chain, Standing};
+use boardlock::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
 use boardlock::lock::content::Named;
 use boardlock::lock::ids::{Gid, Handle, Ino, Pid, ProcessId, StartTime, Uid, User};
 use boardlock::lock::node::check_name;
@@ -132,6 +132,7 @@ fn caller() -> Caller {
         }),
         ancestors: vec![process],
         job: 1,
+        groups: Groups::default(),
         scripts: Vec::new(),
     }
 }

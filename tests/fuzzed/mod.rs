@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod boards;
 mod bytes;
 pub mod locks;
 pub mod metadata;

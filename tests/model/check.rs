@@ -172,6 +172,7 @@ impl Run {
                     // Of file locks, which this model does not have.
                     Effect::Shared(_)
                     | Effect::Waits { .. }
+                    | Effect::Cut { .. }
                     | Effect::Answer { .. }
                     | Effect::SendBack(_)
                     | Effect::Changed(_) => {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use boardlock::lock::caller::{Caller, Candidate, Chain, Standing};
+use boardlock::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
 use boardlock::lock::ids::{Gid, Pid, ProcessId, StartTime, Uid, User};
 use boardlock::lock::time::{BootTime, Now, Timestamp};
 
@@ -299,6 +299,7 @@ impl Asks {
             },
             ancestors: self.above.clone(),
             job: 0,
+            groups: Groups::default(),
             scripts: Vec::new(),
         }
     }

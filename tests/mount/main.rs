@@ -21,7 +21,7 @@ mod harness;
 mod holders;
 mod hostile;
 mod inside;
-
+mod inventory;
 mod keeper;
 mod lab;
 mod leaving;
@@ -92,6 +92,7 @@ fn main() -> std::process::ExitCode {
         harness::tests(),
         holders::tests(),
         hostile::tests(),
+        inventory::tests(),
         inside::tests(),
         keeper::tests(),
         leaving::tests(),

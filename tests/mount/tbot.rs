@@ -23,18 +23,18 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// An interactive bash on the lab host, as tbot drives it.
-struct Host {
-    bash: Running,
+pub struct Host {
+    pub bash: Running,
     dir: String,
     commands: u32,
 }
 
 /// The bash is gone: somebody killed it.
 #[derive(Debug)]
-struct Killed;
+pub struct Killed;
 
 impl Host {
-    fn new(lab: &Lab) -> Host {
+    pub fn new(lab: &Lab) -> Host {
         Host {
             bash: lab.program("bash", &["--norc", "-i"]),
             dir: lab.dir().display().to_string(),
@@ -80,7 +80,7 @@ impl Host {
     }
 
     /// Whether the lock was got; `seconds` until it expires, or 0.
-    fn request(&mut self, name: &str, seconds: u64) -> Result<bool, Killed> {
+    pub fn request(&mut self, name: &str, seconds: u64) -> Result<bool, Killed> {
         Ok(self.acquire(name, seconds)? || (self.expired(name)? && self.acquire(name, seconds)?))
     }
 
@@ -140,13 +140,13 @@ impl Host {
         Ok(self.exec0("date +%s")?.trim().parse().unwrap())
     }
 
-    fn release(&mut self, name: &str) -> Result<(), Killed> {
+    pub fn release(&mut self, name: &str) -> Result<(), Killed> {
         let dir = &self.dir.clone();
         self.exec0(&format!("rm {dir}/{name}"))?;
         Ok(())
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.bash.close();
         self.bash.wait(PATIENCE);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::lock::caller::{Caller, Candidate, Chain, Standing};
+use crate::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
 use crate::lock::ids::{Gid, Pid, ProcessId, StartTime, Uid, User};
 
 pub const ALICE: User = user(1000);
@@ -72,6 +72,7 @@ fn at_work(user: User, lineage: &[u32], above: &[u32]) -> Caller {
         // The last one leads the session.
         job: ancestors.len() - 1,
         scripts: processes(&[lineage, above].concat()[..lineage.len() + above.len() - 1]),
+        groups: Groups::default(),
         ancestors,
     }
 }
@@ -143,6 +144,7 @@ fn nobody_left(user: User, standing: Standing) -> Caller {
         ancestors: vec![requester, process(1)],
         job: 0,
         scripts: Vec::new(),
+        groups: Groups::default(),
     }
 }
 

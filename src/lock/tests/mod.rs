@@ -12,6 +12,7 @@ mod detached;
 mod directories;
 mod expiry;
 mod forced;
+mod inventory;
 mod lab;
 mod links;
 mod lock_calls;

@@ -79,7 +79,7 @@ impl World {
                     let before = self.boards.remove(&held.path);
                     assert!(before.is_some(), "released while free");
                 }
-                Effect::Passed(_) | Effect::Refused { .. } => {}
+                Effect::Passed(_) | Effect::Refused { .. } | Effect::Cut { .. } => {}
                 Effect::Shared(_) | Effect::Waits { .. } => {}
                 Effect::Answer { .. } | Effect::Changed(_) | Effect::SendBack(_) => {}
             }

@@ -97,7 +97,10 @@ impl Service {
     /// What this boardlock can do here, and the options in force: a key and its value
     /// a line. An interface; keys stay.
     fn capabilities(&self) -> String {
-        let options = *self.state.lock().table.options();
+        let (options, inventory) = {
+            let table = &self.state.lock().table;
+            (*table.options(), table.inventory().is_some())
+        };
         let about = self.about.get().cloned().unwrap_or_default();
         let yes = |so: bool| if so { "yes" } else { "no" }.to_owned();
         let number = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
@@ -110,6 +113,7 @@ impl Service {
             ("force-release", yes(true)),
             ("history", yes(true)),
             ("events", yes(true)),
+            ("inventory", yes(inventory)),
             (
                 "release",
                 match options.release {

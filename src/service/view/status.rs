@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::chronicle::{pid_of, refused, text};
 use crate::clock;
+use crate::inventory::temporary;
 use crate::lock::attributes::Kind;
 use crate::lock::file_lock::LockKind;
 use crate::lock::ids::{Ino, Pid, Uid};
@@ -16,7 +17,7 @@ use crate::lock::queue;
 use crate::lock::record::Status;
 use crate::lock::time::Timestamp;
 use crate::printable::printable;
-use crate::schema::{Board, HistoryFile, Refused, StatusFile, VERSION, Waiting};
+use crate::schema::{Board, HistoryFile, Listed, MayTake, Refused, StatusFile, VERSION, Waiting};
 use crate::service::Service;
 use crate::service::desk::Desk;
 
@@ -55,6 +56,11 @@ impl Service {
                 place = next;
                 thread::yield_now();
             }
+        }
+        // Of those that are given back or taken meanwhile what was seen first is told.
+        for path in self.act(|desk| desk.table.free_boards()) {
+            let free = || to_json(&self.act(|desk| desk.free_board(&path)));
+            boards.entry(path.clone()).or_insert_with(free);
         }
         let about = self.about.get().cloned().unwrap_or_default();
         let now = clock::now().wall;
@@ -176,12 +182,51 @@ impl Desk<'_> {
                     pid: pid_of(refused.asks.pid),
                     command: text(&refused.asks.command),
                     via: text(&refused.asks.via),
-                    reason: refused::reason(refused.refusal),
+                    reason: refused::reason(refused.refusal, None),
                     code: refused.refusal.word().to_owned(),
                 })
                 .collect(),
+            temporary: self.is_temporary(path),
+            inventory: self.listed(path),
+        }
+    }
+
+    /// A board of the inventory that nobody has.
+    fn free_board(&self, path: &[u8]) -> Board {
+        Board {
+            board: printable(path),
+            state: "free".to_owned(),
+            inventory: self.listed(path),
             ..Board::default()
         }
+    }
+
+    /// Whether a name is one that lock tools make for a moment, and no board.
+    fn is_temporary(&self, path: &[u8]) -> bool {
+        match self.table.inventory() {
+            Some(boards) => boards.get(path).is_none() && boards.is_temporary(path),
+            None => {
+                temporary::is_temporary(path.rsplit(|byte| *byte == b'/').next().unwrap_or(path))
+            }
+        }
+    }
+
+    /// What the inventory says of a board.
+    fn listed(&self, path: &[u8]) -> Option<Listed> {
+        let board = self.table.inventory()?.get(path)?;
+        let shown = |text: &String| printable(text);
+        let may_take = board.may_take.as_ref().map(|may| MayTake {
+            users: may.users.values().map(shown).collect(),
+            groups: may.groups.values().map(shown).collect(),
+        });
+        Some(Listed {
+            description: board.description.as_ref().map(shown),
+            tags: board.tags.iter().map(shown).collect(),
+            pools: board.pools.iter().map(shown).collect(),
+            longest_lease_seconds: board.longest_lease.map(|longest| longest.as_secs()),
+            may_take,
+            out_of_service: board.out_of_service.as_ref().map(shown),
+        })
     }
 }
 
