@@ -2,6 +2,7 @@
 
 mod any;
 mod line;
+mod pools;
 mod several;
 mod signals;
 pub mod terminal;
@@ -41,6 +42,7 @@ pub fn tests() -> Vec<Trial> {
         own,
         any::tests(),
         line::tests(),
+        pools::tests(),
         several::tests(),
         signals::tests(),
         terminal::tests(),
