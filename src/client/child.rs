@@ -13,8 +13,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::directory::LockDirectory;
+use super::glance::token;
 use super::refused::{Refused, code};
-use super::signals::{self, ENDING, Signals};
+use super::signals::{self, Signals};
 use super::spawn::Program;
 use super::take::Taken;
 use crate::printable::printable;
@@ -164,25 +165,28 @@ impl Child<'_> {
     /// Looks whether the boards are still had, and tells of those that are not.
     fn look(&mut self) {
         for (taken, has) in self.boards.iter_mut().filter(|(_, has)| *has) {
-            let Ok(told) = self.dir.told_by(&taken.board, &taken.file) else {
-                continue;
-            };
-            let still = told
-                .as_ref()
-                .is_some_and(|told| told.board.token == taken.token && told.board.state != "free");
-            if still {
+            // Read first: what changes after that wakes again.
+            let told = self.dir.told_by(&taken.board, &taken.file);
+            if told.is_ok() && taken.token.is_some() && token(&taken.file) == taken.token {
                 continue;
             }
             *has = false;
-            if self.tells {
-                let ended = told.and_then(|told| told.ended);
-                let how = ended.map_or_else(String::new, |how| format!(": {how}"));
-                let _ = writeln!(
-                    io::stderr(),
-                    "boardlock: {} is not yours any more{how}; what you run goes on",
-                    taken.board
-                );
+            if !self.tells {
+                continue;
             }
+            let what = match told {
+                Ok(told) => {
+                    let ended = told.and_then(|told| told.ended);
+                    let how = ended.map_or_else(String::new, |how| format!(": {how}"));
+                    format!("is not yours any more{how}")
+                }
+                Err(error) => format!("may not be yours any more, nobody serves it: {error}"),
+            };
+            let board = &taken.board;
+            let _ = writeln!(
+                io::stderr(),
+                "boardlock: {board} {what}; what you run goes on"
+            );
         }
     }
 }
@@ -191,6 +195,3 @@ impl Child<'_> {
 fn stop_too() {
     let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
-
-/// Signals that end a wait before the command runs.
-pub const WHILE_WAITING: [Signal; 4] = ENDING;

@@ -61,14 +61,23 @@ fn here() -> Clock {
 pub fn opening(dir: &LockDirectory, board: &BoardName, error: &io::Error) -> Refused {
     let path = printable(dir.path.as_os_str().as_encoded_bytes());
     let refused = |code, why: String| Refused::new(code, format!("cannot take {board}: {why}"));
-    let above = || board.as_path().parent().unwrap_or(board.as_path());
+    let above = || {
+        let above = board.as_path().parent();
+        above.filter(|above| !above.as_os_str().is_empty())
+    };
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => refused(
             code::NO_INPUT,
-            format!(
-                "there is no directory {} in {path}; to see what there is: boardlock status",
-                printable(above().as_os_str().as_encoded_bytes())
-            ),
+            match above() {
+                Some(above) => format!(
+                    "there is no directory {} in {path}, or no such board in its inventory; to \
+                     see what there is: boardlock status",
+                    printable(above.as_os_str().as_encoded_bytes())
+                ),
+                None => "there is no such board in the inventory; to see what there is: \
+                         boardlock status"
+                    .to_owned(),
+            },
         ),
         Some(libc::EISDIR) => refused(
             code::NO_INPUT,
@@ -94,7 +103,10 @@ pub fn opening(dir: &LockDirectory, board: &BoardName, error: &io::Error) -> Ref
             "it, or the directory that it is in, is another's; to see whose: boardlock status"
                 .to_owned(),
         ),
-        Some(libc::EPERM | libc::EACCES) => refused(code::NO_INPUT, not_permitted(dir, board)),
+        // The inventory has it for others, or as out of service.
+        Some(libc::EPERM | libc::EACCES | libc::ENODEV) => {
+            refused(code::NO_INPUT, not_permitted(dir, board))
+        }
         Some(libc::ENOMEM) => refused(code::OS, error.to_string()),
         _ => refused(code::NO_INPUT, error.to_string()),
     }

@@ -19,7 +19,8 @@ pub fn holder(lab: &Lab, board: &str) -> Option<u32> {
             let text = std::str::from_utf8(&value[..length]).unwrap();
             Some(text.parse().unwrap())
         }
-        Err(Errno::NOENT) => None,
+        // Or it was freed between looking it up and asking.
+        Err(Errno::NOENT | Errno::NODATA) => None,
         Err(e) => panic!("{board}: {e}"),
     }
 }

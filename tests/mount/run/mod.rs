@@ -2,6 +2,7 @@
 
 mod any;
 mod line;
+mod pools;
 mod several;
 mod signals;
 pub mod terminal;
@@ -9,6 +10,7 @@ pub mod terminal;
 use std::path::Path;
 
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use crate::lab::{BOARDLOCK, Lab, NOBODY, copy_program};
 use crate::process::{PATIENCE, Running, eventually};
@@ -30,6 +32,8 @@ pub fn tests() -> Vec<Trial> {
         a_directory_of_the_script_is_refused("bash");
         lease_and_note_show_while_it_runs("bash");
         a_lock_that_is_taken_away_is_told("bash");
+        what_it_has_goes_with_who_serves("flock");
+        old_scripts_run_in_it("flock");
         ignored_children_are_heard_of("python3");
         the_lock_directory_is_found("bash");
         refusals_tell_what_to_do("python3", ROOT);
@@ -38,6 +42,7 @@ pub fn tests() -> Vec<Trial> {
         own,
         any::tests(),
         line::tests(),
+        pools::tests(),
         several::tests(),
         signals::tests(),
         terminal::tests(),
@@ -316,6 +321,39 @@ fn a_lock_that_is_taken_away_is_told() {
     running.say("");
     running.wait(PATIENCE).fails(4);
     held_by(&lab, "b", other.pid(), "the other");
+}
+
+fn what_it_has_goes_with_who_serves() {
+    let mut lab = Lab::new(&[]);
+    let mut running = run(&lab, "b -- sh -c 'cd /; echo in; read line; exit 4'");
+    running.expect("in");
+    lab.stop(Signal::TERM);
+    eventually("it is told", PATIENCE, || {
+        running.stderr().contains("nobody serves it")
+    });
+    // It is told once, and costs nothing after that.
+    let spent = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split(' ').collect();
+        fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap()
+    };
+    eventually("it sleeps", PATIENCE, || {
+        crate::shown::stat(running.pid()).is_some_and(|(state, _)| state == 'S')
+    });
+    let before = spent();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(spent() - before < 10, "it looks again and again");
+    assert_eq!(running.stderr().lines().count(), 1, "{}", running.stderr());
+    running.say("");
+    running.wait(PATIENCE).fails(4);
+}
+
+fn old_scripts_run_in_it() {
+    let lab = Lab::new(&[]);
+    let script = "touch b && echo touched; flock -n b true || echo locked; rm b && echo given back";
+    let output = lab.sh("bash", &format!("$BOARDLOCK run b -- bash -c '{script}'"));
+    let output = output.ok().said("b is not yours any more: released by ");
+    assert_eq!(output.stdout, "touched\nlocked\ngiven back\n");
 }
 
 fn ignored_children_are_heard_of() {
