@@ -121,12 +121,6 @@ pub fn break_off() {
     }
 }
 
-/// Whether there may be requests that were read before the one of this thread and
-/// are not done yet.
-pub fn is_overtaking() -> bool {
-    TURNS.get().is_some_and(Turns::is_overtaking)
-}
-
 /// Does what may have to wait for others. The caller has locked nothing that a
 /// request needs. None if the request was given up, after `limit`: it is answered,
 /// and nothing may be done for it any more.

@@ -4,7 +4,8 @@
 //! `BOARDLOCK_HISTORIES` sets how many are played, `BOARDLOCK_SEED` plays the
 //! one of that number again and again (who is faster differs each time). In one test
 //! whoever serves is killed meanwhile, at random and at named points of its work
-//! (`src/fault.rs`), and stopped, and its clock is set.
+//! (`src/fault.rs`), and stopped, and its clock is set; in another the disk that its
+//! state file is on fills up and empties as well.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // What is shared with the tests in tests/mount is not all used here.
@@ -42,6 +43,10 @@ mod record;
 mod report;
 #[path = "histories/search.rs"]
 mod search;
+#[path = "mount/site.rs"]
+mod site;
+#[path = "mount/small.rs"]
+mod small;
 #[path = "histories/stage.rs"]
 mod stage;
 #[path = "histories/sys.rs"]

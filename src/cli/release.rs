@@ -156,7 +156,8 @@ fn release(
         }
     }
     let force = if args.force { "force " } else { "" };
-    let mut value = format!("{token} {force}").into_bytes();
+    // What a path can begin with is no word of this then.
+    let mut value = format!("{token} {force}./").into_bytes();
     value.extend_from_slice(board.as_path().as_os_str().as_bytes());
     rustix::fs::setxattr(&dir.path, ATTRIBUTE, &value, XattrFlags::empty())
         .map_err(|error| refusal(dir, board, args.force, &who, error))?;

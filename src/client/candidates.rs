@@ -1,10 +1,9 @@
 //! Which boards a command asks for: some by name, and any of several.
 
-use std::ffi::OsStr;
-
-use glob::{MatchOptions, Pattern};
+use std::ffi::{OsStr, OsString};
 
 use super::directory::{BoardName, LockDirectory, Trouble};
+use super::pattern::Pattern;
 use crate::printable::printable;
 use crate::schema::{Board, StatusFile};
 
@@ -18,13 +17,6 @@ pub struct Slot {
     /// Whether it was left open which.
     pub is_any: bool,
 }
-
-/// `*` does not reach over a `/`, and hidden names are named.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
 
 /// The boards named, each once, then one for each of `any`.
 ///
@@ -86,13 +78,17 @@ struct Known<'a> {
 impl Known<'_> {
     /// What a name, a pattern or `@POOL` means.
     fn meant(&mut self, text: &str) -> Result<Vec<BoardName>, Trouble> {
-        let is_pattern = text.contains(['*', '?', '[']);
         let pool = text.strip_prefix('@');
-        if pool.is_none() && !is_pattern {
+        let pattern = match pool {
+            Some(_) => None,
+            None => Some(Pattern::new(self.dir, &OsString::from(text))?),
+        };
+        if pattern
+            .as_ref()
+            .is_some_and(|pattern| pattern.name().is_some())
+        {
             return Ok(vec![self.dir.board(OsStr::new(text))?]);
         }
-        let pattern = Pattern::new(text)
-            .map_err(|error| Trouble(format!("'{}' is no pattern: {error}", printable(text))))?;
         let dir = self.dir;
         let status = match &self.status {
             Some(status) => status,
@@ -111,9 +107,10 @@ impl Known<'_> {
                 printable(text)
             )));
         }
-        let is_meant = |board: &&Board| match (pool, &board.inventory) {
-            (Some(pool), Some(listed)) => listed.pools.iter().any(|name| name == pool),
-            _ => pattern.matches_with(&board.board, MATCHING),
+        let is_meant = |board: &&Board| match (&pattern, pool, &board.inventory) {
+            (Some(pattern), ..) => pattern.matches(&board.board),
+            (None, Some(pool), Some(listed)) => listed.pools.iter().any(|name| name == pool),
+            _ => false,
         };
         let (out, fit): (Vec<&Board>, Vec<&Board>) = listed()
             .filter(is_meant)
@@ -126,22 +123,19 @@ impl Known<'_> {
         if !boards.is_empty() {
             return Ok(boards);
         }
-        let Some(board) = out.first() else {
+        if out.is_empty() {
             let what = if pool.is_some() { "pool" } else { "board" };
             return Err(Trouble(format!(
                 "no {what} of the inventory is called '{}'; to see them: boardlock status",
                 printable(text)
             )));
-        };
+        }
+        let why = |board: &&Board| format!("{} ({})", board.board, reason(board).unwrap_or("-"));
+        let names: Vec<String> = out.iter().map(why).collect();
         Err(Trouble(format!(
             "'{}': out of service: {}",
             printable(text),
-            out.iter()
-                .chain([board])
-                .take(out.len())
-                .map(|board| format!("{} ({})", board.board, reason(board).unwrap_or_default()))
-                .collect::<Vec<_>>()
-                .join(", ")
+            names.join(", ")
         )))
     }
 }
@@ -223,6 +217,6 @@ mod tests {
     fn patterns_need_to_know_what_is_free() {
         // Nothing is served there.
         assert!(wanted(&[], &["beagle*"]).is_err());
-        assert!(wanted(&[], &["[a"]).unwrap_err().contains("no pattern"));
+        assert!(wanted(&[], &["[a"]).unwrap_err().starts_with("[a: "));
     }
 }

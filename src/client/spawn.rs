@@ -117,7 +117,7 @@ fn candidates(name: &OsStr) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use nix::sys::wait::{WaitStatus, waitpid};
 

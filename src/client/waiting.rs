@@ -22,6 +22,9 @@ use super::waiter::{Ended, Waiter};
 /// How often a line that tells how time passes is rewritten.
 const REWRITTEN: Duration = Duration::from_secs(60);
 
+/// How long it may take until somebody who has come is seen in line.
+const COMING: Duration = Duration::from_millis(300);
+
 /// How waiting went.
 #[derive(Debug)]
 pub enum Waited {
@@ -49,6 +52,10 @@ struct Place {
     /// None for what cannot be locked as it is now.
     standing: Option<(File, Waiter)>,
     told: Option<Told>,
+    /// When it came.
+    since: Instant,
+    /// Whether it was seen in line.
+    was_seen: bool,
 }
 
 impl Waits<'_> {
@@ -69,11 +76,7 @@ impl Waits<'_> {
                 Tried::Got(taken) => return Ok(Waited::Got(taken)),
                 Tried::Ours => {}
                 Tried::Held(board, file) => places.push(self.stand(board, file)?),
-                Tried::HeldOtherwise(board) => places.push(Place {
-                    board,
-                    standing: None,
-                    told: None,
-                }),
+                Tried::HeldOtherwise(board) => places.push(Place::of(board)),
             }
         }
         let changes = Changes::of(dir, &places)?;
@@ -86,9 +89,8 @@ impl Waits<'_> {
         let waiter = Waiter::start(&file, self.signals)
             .map_err(|error| Refused::new(code::OS, format!("cannot wait for {board}: {error}")))?;
         Ok(Place {
-            board,
             standing: Some((file, waiter)),
-            told: None,
+            ..Place::of(board)
         })
     }
 
@@ -153,11 +155,7 @@ impl Waits<'_> {
                     Tried::Got(taken) => return Ok(Some(Waited::Got(taken))),
                     Tried::Ours => {}
                     Tried::Held(board, file) => places.push(self.stand(board, file)?),
-                    Tried::HeldOtherwise(board) => places.push(Place {
-                        board,
-                        standing: None,
-                        told: None,
-                    }),
+                    Tried::HeldOtherwise(board) => places.push(Place::of(board)),
                 },
             },
             Ended::Failed(error) => return Err(refused::locking(&place.board, &error)),
@@ -193,7 +191,13 @@ impl Waits<'_> {
             _ => None,
         };
         let rewritten = self.line.is_live().then(|| now + REWRITTEN);
-        let until = deadline.into_iter().chain(rewritten).min();
+        let told = self.line.is_told();
+        let settled = places
+            .iter()
+            .filter(|_| told)
+            .filter_map(Place::is_settled_at);
+        let settled = settled.filter(|then| *then > now);
+        let until = deadline.into_iter().chain(rewritten).chain(settled).min();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(None);
         }
@@ -241,6 +245,12 @@ impl Waits<'_> {
     }
 
     fn tell(&mut self, places: &[Place], is_any: bool) {
+        // Who has only just come has no place yet.
+        let now = Instant::now();
+        let is_early = |place: &Place| place.is_settled_at().is_some_and(|then| now < then);
+        if places.iter().any(is_early) {
+            return;
+        }
         let others = self.others;
         let text = |clock: &Clock, live: bool| {
             let one = |place: &Place| place.words(clock, live);
@@ -261,6 +271,17 @@ impl Waits<'_> {
 }
 
 impl Place {
+    /// One for which nobody stands in line.
+    fn of(board: BoardName) -> Place {
+        Place {
+            board,
+            standing: None,
+            told: None,
+            since: Instant::now(),
+            was_seen: false,
+        }
+    }
+
     fn look(&mut self, dir: &LockDirectory) {
         let told = match &self.standing {
             Some((file, _)) => dir.told_by(&self.board, file),
@@ -268,12 +289,30 @@ impl Place {
         };
         // What cannot be read now may be told by the next change.
         self.told = told.ok().flatten();
+        self.was_seen |= self.place().is_some();
     }
 
     fn look_if(&mut self, dir: &LockDirectory, woken: &Woken) {
         if woken.told.contains(&self.board) || (woken.changes && self.standing.is_none()) {
             self.look(dir);
         }
+    }
+
+    /// Its place in the line, where that is seen.
+    fn place(&self) -> Option<usize> {
+        let (_, waiter) = self.standing.as_ref()?;
+        let all = &self.told.as_ref()?.board.waiting;
+        let ours = all.iter().find(|one| one.pid == Some(waiter.pid()))?;
+        Some(ours.place)
+    }
+
+    /// Until when it is to be seen that it stands in line: it has only just come. Where it
+    /// was seen and is no more, it has been its turn.
+    fn is_settled_at(&self) -> Option<Instant> {
+        if self.standing.is_none() || self.place().is_some() {
+            return None;
+        }
+        Some(self.since + if self.was_seen { REWRITTEN } else { COMING })
     }
 
     /// `beagle: 2nd of 3 in line; held by alice, pid 123 (make test), since ..`.
@@ -283,15 +322,11 @@ impl Place {
         let Some(told) = told else {
             return format!("{name}: waiting");
         };
-        let us = self.standing.as_ref().map(|(_, waiter)| waiter.pid());
-        let all = &told.board.waiting;
-        let place = all.iter().find(|waiting| us.is_some() && waiting.pid == us);
-        let place = match (place, told.board.waiters) {
-            (Some(waiting), n) => {
-                format!("{} of {n} in line; ", describe::ordinal(waiting.place))
-            }
-            (None, _) if us.is_none() => "waiting; ".to_owned(),
-            (None, _) => String::new(),
+        let place = match (self.place(), told.board.waiters) {
+            (Some(place), n) => format!("{} of {n} in line; ", describe::ordinal(place)),
+            // Pids count otherwise here than where it is served.
+            (None, n) if self.standing.is_some() && n > 0 => format!("one of {n} in line; "),
+            (None, _) => "waiting; ".to_owned(),
         };
         let holder = if live {
             describe::holder(&told.board, clock)

@@ -68,8 +68,10 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.0.lookup((ino(parent), name.as_bytes()));
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self
+            .0
+            .lookup(sender(request), (ino(parent), name.as_bytes()));
         entry(reply, "look up a name", found);
     }
 
@@ -80,7 +82,7 @@ impl Filesystem for Adapter {
         opened: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        let found = match self.0.attributes(ino(number)) {
+        let found = match self.0.attributes(ino(number), opened.map(handle)) {
             // Freed since it was looked up. The kernel would walk the path again,
             // but only once.
             Err(Failure::Refused(Refusal::Gone)) if opened.is_none() => {
@@ -395,7 +397,6 @@ impl Filesystem for Adapter {
                 (number, tell)
             });
         let new = if view::is_view(ino(inode)) {
-            let tell = tell.map(|(_, tell)| tell);
             let file = (ino(inode), handle(opened));
             self.0.view_poll(sender(request), file, tell)
         } else {
@@ -559,7 +560,7 @@ impl Filesystem for Adapter {
     fn access(&self, _request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let run = mask.contains(AccessFlags::X_OK);
         let write = mask.contains(AccessFlags::W_OK);
-        match self.0.attributes(ino(number)) {
+        match self.0.attributes(ino(number), None) {
             Ok(found) if write && view::is_view(found.ino) => reply.error(Errno::EACCES),
             Ok(found) if run && found.kind == Kind::File => reply.error(Errno::EACCES),
             Ok(_) => reply.ok(),

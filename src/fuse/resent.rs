@@ -50,7 +50,7 @@ pub(super) fn made(
     let found = service
         .number_of(ino(parent), name.as_bytes())
         .ok_or(Refusal::Gone.into())
-        .and_then(|number| service.attributes(number));
+        .and_then(|number| service.attributes(number, None));
     entry(reply, "answer again", found);
     Ok(())
 }

@@ -75,7 +75,9 @@ impl Table {
         self.begin_claim(ino, claim);
         self.add_name(dir, name, ino);
         self.effect(Effect::Acquired(held));
-        let handle = open.map(|mode| self.add_open(now, ino, caller, mode, true));
+        let handle = open.map(|mode| self.add_claiming_open(now, ino, caller, mode));
+        // Who waits for this inode may be on the side of whoever has it now.
+        self.settle_board(ino, now);
         Ok((ino, handle))
     }
 
@@ -107,7 +109,7 @@ impl Table {
         let held = Held::new(self.path(ino), &claim);
         self.begin_claim(ino, claim);
         self.effect(Effect::Acquired(held));
-        Ok(Some(self.add_open(now, ino, caller, mode, true)))
+        Ok(Some(self.add_claiming_open(now, ino, caller, mode)))
     }
 
     /// A claim that begins now.

@@ -118,6 +118,11 @@ impl FileLock {
         }
     }
 
+    /// Whether it is the same but for when it was made, and by whom.
+    pub fn locks_as(&self, other: &FileLock) -> bool {
+        (self.key, self.handle) == (other.key, other.handle) && self.ranges == other.ranges
+    }
+
     /// Which call it was made by.
     pub fn class(&self) -> Class {
         match self.key {

@@ -5,22 +5,21 @@ use std::collections::BTreeSet;
 
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Ended, Held};
-use super::ids::{Gid, Handle, Ino, ProcessId, Uid, User};
+use super::ids::{Gid, Handle, Ino, Pid, ProcessId, Uid, User};
 use super::node::{Body, Directory, Name, Node};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{Now, Timestamp};
 
-/// How many free inodes are remembered after they were closed: about as many
-/// opens can be on their way at once.
-const BURIED: usize = 256;
+/// How many free inodes of a user are remembered after they were closed, and how many
+/// in all: about as many opens can be on their way at once.
+pub(super) const BURIED: (usize, usize) = (64, 1024);
 
 /// A free inode that nobody has open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Buried {
-    ino: Ino,
-    names: Vec<(Ino, Name)>,
-    last: (User, Timestamp),
+    pub names: Vec<(Ino, Name)>,
+    pub last: (User, Timestamp),
 }
 
 impl Table {
@@ -36,11 +35,14 @@ impl Table {
     }
 
     /// The inode for a new board: that of the same name's last hold while it
-    /// is still open, else a new one.
+    /// is still open, and known by no other name, else a new one.
     pub(super) fn inode_for(&mut self, dir: Ino, name: &[u8], body: Body, now: &Now) -> Ino {
         if matches!(body, Body::File(_))
             && let Some(rivals) = self.former.get(&(dir, name.into()))
-            && let Some(ino) = rivals.last().copied()
+            && let Some(ino) = rivals.iter().rev().copied().find(|ino| {
+                let node = self.nodes.get(ino);
+                node.is_some_and(|node| node.former.len() == 1)
+            })
         {
             self.forget_former(ino);
             if let Some(node) = self.nodes.get_mut(&ino) {
@@ -48,8 +50,7 @@ impl Table {
                 return ino;
             }
         }
-        self.last_ino += 1;
-        let ino = Ino(self.last_ino);
+        let ino = self.new_ino();
         let nobody = User {
             uid: self.options.daemon,
             gid: Gid(0),
@@ -154,6 +155,13 @@ impl Table {
     /// names go and the board is free; the inode stays while it is open.
     /// Claimed directories without a holder that this empties go with it.
     pub(super) fn end_claim(&mut self, ino: Ino, end: &End, now: &Now) {
+        for part in self.part_names(ino) {
+            self.end_part(part, end, now);
+        }
+    }
+
+    /// The same for what is not to be parted any more.
+    pub(super) fn end_part(&mut self, ino: Ino, end: &End, now: &Now) {
         let mut names = self.end_alone(ino, end, now);
         let mut freed = names.clone();
         // Users nest directories as deep as they like: a loop, no recursion.
@@ -214,9 +222,11 @@ impl Table {
         // What was given back, or taken away, is not held by a lock either.
         if end.takes_locks() {
             node.locks.clear();
+            self.keeps_no_more(ino, |_| true);
         }
-        if let Body::File(content) = &mut node.body
-            && *end != End::Locked
+        if *end != End::Locked
+            && let Some(node) = self.nodes.get_mut(&ino)
+            && let Body::File(content) = &mut node.body
         {
             content.clear();
         }
@@ -251,34 +261,59 @@ impl Table {
     fn bury(&mut self, ino: Ino, names: &[(Ino, Name)]) {
         if let Some(node) = self.nodes.remove(&ino)
             && node.is_file()
+            && !names.is_empty()
         {
-            if self.buried.len() >= BURIED {
-                self.buried.pop_front();
-            }
-            let names = names.to_vec();
-            let last = node.last;
-            self.buried.push_back(Buried { ino, names, last });
+            let (names, last) = (names.to_vec(), node.last);
+            self.put_buried(ino, Buried { names, last });
+        }
+    }
+
+    pub(super) fn put_buried(&mut self, ino: Ino, buried: Buried) {
+        if let Some(forgotten) = self.buried.insert(buried.last.0.uid, ino, buried) {
+            // What is saved of it goes, too.
+            self.nodes.remove(&forgotten);
         }
     }
 
     /// A file was freed between a process's looking it up and its opening it, for
     /// the second time: it is there again, free, for that open file. The kernel
     /// walks the path again only once, and a `flock b cmd` would fail because the
-    /// board is free.
-    pub(super) fn revive(&mut self, ino: Ino) {
-        let Some(at) = self.buried.iter().position(|buried| buried.ino == ino) else {
-            return;
+    /// board is free. The same for one that lost the name by which it was looked up,
+    /// and has others: that has an inode of its own.
+    pub(super) fn revive(&mut self, thread: Option<Pid>, ino: Ino) -> Ino {
+        let walked = self.walk_of(thread, ino).cloned();
+        let there = self.nodes.contains_key(&ino);
+        let buried = match there {
+            true => None,
+            false => self.buried.remove(&ino),
         };
-        let Some(Buried { names, last, .. }) = self.buried.remove(at) else {
-            return;
+        let (names, last) = match (walked, buried) {
+            (Some(walked), _) => (vec![walked.at], walked.last),
+            (None, Some(buried)) => (buried.names, buried.last),
+            (None, None) => return ino,
         };
-        let mut node = Node::new(Body::File(Vec::new()), last);
-        node.former.clone_from(&names);
-        self.nodes.insert(ino, node);
-        for key in names {
-            // Not the last that had this name: who makes it again gets another.
-            self.former.entry(key).or_default().insert(0, ino);
+        let free = if there { self.new_ino() } else { ino };
+        self.nodes
+            .insert(free, Node::new(Body::File(Vec::new()), last));
+        self.was_called(free, names);
+        free
+    }
+
+    /// A free inode had these names, and is not the last that had them: who makes one
+    /// of them again gets another.
+    pub(super) fn was_called(&mut self, ino: Ino, names: Vec<(Ino, Name)>) {
+        for key in &names {
+            self.former.entry(key.clone()).or_default().insert(0, ino);
         }
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.former = names;
+        }
+    }
+
+    /// The number of a new inode.
+    pub(super) fn new_ino(&mut self) -> Ino {
+        self.last_ino += 1;
+        Ino(self.last_ino)
     }
 
     fn has_lock(&self, ino: Ino) -> bool {

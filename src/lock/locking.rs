@@ -138,6 +138,8 @@ impl Table {
         let Some(caller) = caller else {
             return Ok(Tried::AskWho);
         };
+        // What it came by may be an inode of its own by now.
+        let ino = self.opened(call.handle).ok_or(Refusal::Gone)?;
         let Some(wait) = wait else {
             return Err(self.refuse(self.in_the_way(ino), caller, Refusal::BusyNow));
         };
@@ -162,6 +164,18 @@ impl Table {
             Some(caller) => Err(self.refuse(ino, caller, refusal)),
             None => Ok(Tried::AskWho),
         }
+    }
+
+    /// Whether the owner has just what this call asks for, so that it takes nothing:
+    /// as one whom it was granted and who could not be told has when he asks anew.
+    pub fn has_just(&self, call: &LockCall, kind: LockKind, now: &Now) -> bool {
+        let open = self.opens.get(&call.handle);
+        let node = open.and_then(|open| self.nodes.get(&open.ino));
+        node.is_some_and(|node| {
+            let after = node.lock_after(call, kind, now.boot);
+            let lock = node.lock_of(call.key());
+            lock.is_some_and(|lock| lock.locks_as(&after))
+        })
     }
 
     /// Unlocks a range, or with flock(2) the file.
@@ -438,10 +452,9 @@ impl Table {
         if node.locks.len() == before {
             return;
         }
-        let free = node.locks.is_empty() && self.is_by_locks(ino);
         self.changed(ino);
-        if free {
-            self.end_claim(ino, &End::Unlocked, now);
+        if self.is_by_locks(ino) {
+            self.locks_less(ino, now);
         } else {
             self.settle_board(ino, now);
         }

@@ -6,7 +6,8 @@
 //! | Acquire, by call | `acquire.rs`, `rename.rs` |
 //! | Opening a held board for writing | `open.rs`, `parked.rs` |
 //! | File locks | `locking.rs`, `file_lock.rs` |
-//! | File locks: order, waiting | `queue.rs` |
+//! | File locks: order, waiting | `queue.rs`, `recall.rs` |
+//! | File locks: of several names | `parts.rs`, `walked.rs` |
 //! | Release | `release.rs`, `holds.rs` |
 //! | Detached claims, expiry | `claim.rs`, `expiry.rs` |
 //! | Metadata: content | `content.rs`, `record.rs` |
@@ -21,6 +22,7 @@ pub mod claim;
 pub mod content;
 pub mod effect;
 pub mod expiry;
+pub(crate) mod fair;
 pub mod file_lock;
 mod holds;
 pub mod ids;
@@ -29,6 +31,7 @@ pub mod node;
 pub mod open;
 pub mod options;
 mod parked;
+mod parts;
 pub mod queue;
 mod recall;
 pub mod record;
@@ -41,6 +44,7 @@ mod sound;
 pub mod table;
 pub mod time;
 mod tracked;
+pub mod walked;
 mod watchers;
 
 #[cfg(test)]

@@ -107,6 +107,13 @@ struct Entry {
 }
 
 impl Directory {
+    /// Makes a name that is here mean another inode, where it stands.
+    pub(super) fn repoint(&mut self, name: &[u8], ino: Ino) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.ino = ino;
+        }
+    }
+
     /// The inode of a name.
     pub fn get(&self, name: &[u8]) -> Option<Ino> {
         self.entries.get(name).map(|entry| entry.ino)
@@ -200,6 +207,16 @@ impl Node {
             Body::Directory(directory) => Some(directory),
             _ => None,
         }
+    }
+
+    /// Whether this is one of its names or, if it is free, was.
+    pub(super) fn is_called(&self, at: &(Ino, Name)) -> bool {
+        let names = if self.names.is_empty() {
+            &self.former
+        } else {
+            &self.names
+        };
+        names.contains(at)
     }
 
     /// Whether it is a regular file.

@@ -6,11 +6,12 @@ use super::caller::Caller;
 use super::claim::ClaimId;
 use super::effect::Ended;
 use super::ids::{Handle, Ino, Pid, ProcessId, User, WaitId};
-use super::node::Body;
+use super::node::{Body, Name};
 use super::options::OpenRule;
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{BootTime, Now};
+use super::walked::Came;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -74,6 +75,13 @@ pub(super) struct Open {
     /// Whether opening it made that hold.
     pub claiming: bool,
     pub append: bool,
+    /// The name by which its opener knows the board; none where that is each that
+    /// the inode has.
+    #[serde(skip)]
+    pub through: Option<(Ino, Name)>,
+    /// The inode as which the kernel knows it, where that is another by now.
+    #[serde(skip)]
+    pub known_as: Option<Ino>,
     /// What its reads show.
     #[serde(skip)]
     pub snapshot: Option<Vec<u8>>,
@@ -94,7 +102,7 @@ impl Table {
     /// Opens a board that is there; without `wait` what would wait is refused.
     ///
     /// # Errors
-    /// `Gone` for one that was freed since it was looked up. For writing, when
+    /// `Gone` for one that was freed, or lost the name, since it was looked up. For writing, when
     /// another holds it: `Busy`, or `BusyNow` with O_NONBLOCK; O_APPEND opens,
     /// and holds nothing.
     pub fn open(
@@ -105,13 +113,20 @@ impl Table {
         mode: OpenMode,
         wait: Option<WaitId>,
     ) -> Result<Opened, Refusal> {
-        if !mode.again || self.nodes.contains_key(&ino) {
+        let gone = match self.nodes.contains_key(&ino) {
+            true => self.came(caller.thread, ino) == Came::ByAnother,
+            false => mode.again,
+        };
+        if !gone {
             return self.open_found(now, caller, ino, mode, wait);
         }
-        self.revive(ino);
-        let opened = self.open_found(now, caller, ino, mode, wait);
+        if !mode.again {
+            return Err(Refusal::Gone);
+        }
+        let free = self.revive(caller.thread, ino);
+        let opened = self.open_found(now, caller, free, mode, wait);
         // It was refused, or what has the name by now was opened.
-        self.forget_if_unused(ino);
+        self.forget_if_unused(free);
         opened
     }
 
@@ -131,17 +146,26 @@ impl Table {
         }
         // Another inode has its name by now: what is opened is that board.
         let board = self.in_the_way(ino);
+        let came_by = match self.nodes.get(&board) {
+            Some(node) => self
+                .came_by(caller.thread, ino)
+                .filter(|at| node.is_called(at)),
+            None => None,
+        };
         let ino = match self.nodes.get(&board) {
             Some(node) if mode.again && node.is_file() => board,
             _ => ino,
         };
+        let through = self.came_by(caller.thread, ino).or(came_by);
         match (self.judge_open(caller, ino, mode), wait) {
             (Ok(Judged::Waits), Some(wait)) => {
-                self.park(now, wait, ino, caller, mode);
+                self.park(now, wait, ino, caller, mode, through);
                 Ok(Opened::Waits)
             }
             (Ok(Judged::Waits), None) => Err(self.refuse(ino, caller, Refusal::Busy)),
-            (Ok(_), _) => Ok(Opened::Done(self.opened_as_judged(now, ino, caller, mode))),
+            (Ok(_), _) => Ok(Opened::Done(
+                self.opened_as_judged(now, ino, caller, mode, through),
+            )),
             (Err(refusal @ (Refusal::Busy | Refusal::BusyNow)), _) => {
                 Err(self.refuse(ino, caller, refusal))
             }
@@ -212,9 +236,10 @@ impl Table {
         ino: Ino,
         caller: &Caller,
         mode: OpenMode,
+        through: Option<(Ino, Name)>,
     ) -> Handle {
         let theirs = self.judge_open(caller, ino, mode) == Ok(Judged::Theirs);
-        let handle = self.add_open(now, ino, caller, mode, false);
+        let handle = self.add_open(now, ino, caller, mode, through);
         if theirs
             && mode.truncate
             && let Some(node) = self.nodes.get_mut(&ino)
@@ -257,12 +282,12 @@ impl Table {
         ino: Ino,
         caller: &Caller,
         mode: OpenMode,
-        claiming: bool,
+        through: Option<(Ino, Name)>,
     ) -> Handle {
         let handle = self.new_handle();
         let side_of = self
             .claim(ino)
-            .filter(|claim| claiming || (mode.write && claim.on_side(caller)))
+            .filter(|claim| mode.write && claim.on_side(caller))
             .map(|claim| claim.id);
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.opens.push(handle);
@@ -276,8 +301,10 @@ impl Table {
                 opened: now.boot,
                 user: caller.user,
                 side_of,
-                claiming,
+                claiming: false,
                 append: mode.append,
+                through,
+                known_as: None,
                 snapshot: None,
                 seen: 0,
                 polled: false,
@@ -293,6 +320,27 @@ impl Table {
     pub(super) fn forced_out(&self, handle: Handle) -> Option<Ended> {
         let open = self.opens.get(&handle)?;
         open.ended.filter(|_| !self.may_write(handle, open))
+    }
+
+    /// Adds the open file by which a claim was made, of all names that it has.
+    pub(super) fn add_claiming_open(
+        &mut self,
+        now: &Now,
+        ino: Ino,
+        caller: &Caller,
+        mode: OpenMode,
+    ) -> Handle {
+        let through = self.nodes.get(&ino).and_then(|node| match &node.names[..] {
+            [only] => Some(only.clone()),
+            _ => None,
+        });
+        let handle = self.add_open(now, ino, caller, mode, through);
+        let side_of = self.claim(ino).map(|claim| claim.id);
+        if let Some(open) = self.opens.get_mut(&handle) {
+            open.side_of = side_of;
+            open.claiming = true;
+        }
+        handle
     }
 
     /// Whether it is by closing this file that opens which wait are decided.
@@ -315,6 +363,14 @@ impl Table {
             return;
         };
         self.drop_snapshot(handle, open.user.uid);
+        if let Some(ino) = open.known_as
+            && let Some(files) = self.elsewhere.get_mut(&ino)
+        {
+            files.remove(&handle);
+            if files.is_empty() {
+                self.elsewhere.remove(&ino);
+            }
+        }
         if let Some(node) = self.nodes.get_mut(&open.ino) {
             node.opens.retain(|other| *other != handle);
         }

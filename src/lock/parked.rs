@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::caller::Caller;
 use super::ids::{Ino, WaitId};
+use super::node::Name;
 use super::open::{Judged, OpenMode};
 use super::refusal::Refusal;
 use super::table::Table;
@@ -23,6 +24,8 @@ pub(super) struct Opening {
     pub ino: Ino,
     pub caller: Caller,
     pub mode: OpenMode,
+    /// The name by which it comes; none for each that the inode has.
+    pub through: Option<(Ino, Name)>,
     pub until: BootTime,
 }
 
@@ -35,6 +38,7 @@ impl Table {
         ino: Ino,
         caller: &Caller,
         mode: OpenMode,
+        through: Option<(Ino, Name)>,
     ) {
         let patience = self.patience.map(|patience| patience.send_back);
         let brief = mode.brief.then_some(BRIEF);
@@ -48,6 +52,7 @@ impl Table {
                 ino,
                 caller: caller.clone(),
                 mode,
+                through,
                 until,
             },
         );
@@ -79,11 +84,19 @@ impl Table {
             if judged == Ok(Judged::Waits) {
                 continue;
             }
-            let Some(Opening { caller, mode, .. }) = self.take_opening(wait) else {
+            let Some(opening) = self.take_opening(wait) else {
                 continue;
             };
+            let Opening {
+                caller,
+                mode,
+                through,
+                ..
+            } = opening;
             let outcome = match judged {
-                Ok(_) => Ok(Some(self.opened_as_judged(now, ino, &caller, mode))),
+                Ok(_) => Ok(Some(
+                    self.opened_as_judged(now, ino, &caller, mode, through),
+                )),
                 Err(Refusal::Gone) => Err(Refusal::Gone),
                 Err(refusal) => Err(self.refuse(ino, &caller, refusal)),
             };

@@ -2,8 +2,8 @@
 //! again: their place in the queue is kept (`crate::fuse::timeout`).
 
 use super::effect::Effect;
-use super::file_lock::{FileLock, LockCall, LockKind};
-use super::ids::{Ino, WaitId};
+use super::file_lock::{FileLock, Key, LockCall, LockKind};
+use super::ids::{Handle, Ino, WaitId};
 use super::queue::{Asking, Patience, Waiter};
 use super::refusal::Refusal;
 use super::table::Table;
@@ -15,8 +15,14 @@ pub(super) struct Kept {
     ino: Ino,
     call: LockCall,
     kind: LockKind,
-    /// What the owner had before.
+    /// What the owner had before; of several locks of one owner, before the first.
     before: Option<FileLock>,
+}
+
+impl Kept {
+    fn is_of(&self, ino: Ino, key: Key) -> bool {
+        self.ino == ino && self.call.key() == key
+    }
 }
 
 impl Table {
@@ -25,8 +31,14 @@ impl Table {
         let Waiter {
             ino, call, kind, ..
         } = *waiter;
-        let node = self.nodes.get(&ino);
-        let before = node.and_then(|node| node.lock_of(call.key()).cloned());
+        let earlier = self.kept.values().find(|kept| kept.is_of(ino, call.key()));
+        let before = match earlier {
+            Some(kept) => kept.before.clone(),
+            None => {
+                let node = self.nodes.get(&ino);
+                node.and_then(|node| node.lock_of(call.key()).cloned())
+            }
+        };
         self.recall.insert((until, wait));
         self.kept.insert(
             wait,
@@ -45,18 +57,39 @@ impl Table {
             .retain(|_, kept| kept.ino != ino || !of(&kept.call));
     }
 
+    /// What was granted to the owners of these open files is another inode's.
+    pub(super) fn keep_at(&mut self, from: Ino, to: Ino, of: impl Fn(&Handle) -> bool) {
+        for kept in self.kept.values_mut() {
+            if kept.ino == from && of(&kept.call.handle) {
+                kept.ino = to;
+            }
+        }
+    }
+
     /// Who was sent back does not ask again: he waits no more, and knows of no
-    /// lock.
+    /// lock. Of an owner all that was granted so goes at once: who of them does
+    /// come asks as if for the first time.
     fn take_from_absent(&mut self, wait: WaitId, now: &Now) {
-        let Some(kept) = self.kept.remove(&wait) else {
+        let Some(Kept {
+            ino, call, before, ..
+        }) = self.kept.remove(&wait)
+        else {
             return;
         };
-        match kept.before {
+        let key = call.key();
+        self.keeps_no_more(ino, |other| other.key() == key);
+        let node = self.nodes.get(&ino);
+        let Some(has) = node.and_then(|node| node.lock_of(key)) else {
+            return;
+        };
+        match before {
+            // What became less of it others may share by now.
+            Some(lock) if lock.kind() > has.kind() => {}
             Some(lock) => {
-                self.put_lock(kept.ino, lock);
-                self.settle_board(kept.ino, now);
+                self.put_lock(ino, lock);
+                self.settle_board(ino, now);
             }
-            None => self.drop_lock(kept.ino, kept.call.key(), now),
+            None => self.drop_lock(ino, key, now),
         }
     }
 

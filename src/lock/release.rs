@@ -4,7 +4,7 @@ use super::caller::{Caller, Standing};
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Held};
 use super::ids::{Ino, ProcessId, Token};
-use super::node::Directory;
+use super::node::{Directory, Name};
 use super::options::ReleaseRule;
 use super::refusal::Refusal;
 use super::table::Table;
@@ -150,12 +150,24 @@ impl Table {
             self.end_claim(ino, end, now);
             return;
         };
+        let at = (dir, Name::from(name));
+        let part = match node.is_file() {
+            true => self.part_name(ino, &at, false),
+            false => ino,
+        };
+        self.changed(ino);
+        if part != ino {
+            self.end_part(part, end, now);
+            if self.is_by_locks(ino) {
+                self.locks_less(ino, now);
+            }
+            return;
+        }
         let held = Held::new(self.path_of(dir, name), &claim);
         self.tell_release(held, &claim, end, now);
         self.drop_name(dir, name, ino);
-        self.changed(ino);
         if *end != End::Replaced {
-            self.name_is_free(dir, &name.into(), now);
+            self.name_is_free(dir, &at.1, now);
         }
         self.sweep(dir, now);
     }

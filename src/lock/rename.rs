@@ -73,17 +73,34 @@ impl Table {
         for (dir, name, ino) in &inside {
             self.tell_renamed(now, *ino, *dir, name);
         }
-        self.tell_renamed(now, ino, old_dir, old_name);
-        self.drop_name(old_dir, old_name, ino);
+        let (old, new) = (
+            (old_dir, Name::from(old_name)),
+            (new_dir, Name::from(new_name)),
+        );
+        let several = self.node(ino)?.names.len() > 1 && self.node(ino)?.is_file();
+        // Of several names it loses one: who came by that goes on waiting for it.
+        let part = match several {
+            true => self.part_name(ino, &old, true),
+            false => ino,
+        };
+        if part == ino {
+            self.tell_renamed(now, ino, old_dir, old_name);
+            self.drop_name(old_dir, old_name, ino);
+        }
         self.add_name(new_dir, new_name, ino);
+        self.called_anew(ino, &old, &new);
         self.acquired_again(now, ino, new_dir, new_name);
         // The boards in a directory have other names from now on, whose tokens
         // must grow too.
         for (dir, name, ino) in &inside {
             self.acquired_again(now, *ino, *dir, name);
         }
-        self.name_is_free(old_dir, &old_name.into(), now);
-        self.sweep(old_dir, now);
+        if part == ino {
+            self.name_is_free(old_dir, &old.1, now);
+            self.sweep(old_dir, now);
+        } else {
+            self.end_part(part, &End::Renamed, now);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::caller::Chain;
 use super::claim::{Claim, ClaimId, Holder, Refused};
 use super::effect::End;
+use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
 use super::locking::BoardFile;
 use super::node::{Body, Directory, Node};
@@ -54,7 +55,7 @@ impl Table {
         self.advance(saved.counters);
         let mut names = Vec::new();
         let (mut ended, mut orders) = (Vec::new(), Vec::new());
-        let (mut opens, mut waiters) = (Vec::new(), Vec::new());
+        let (mut opens, mut waiters, mut buried) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in saved.values {
             let (ino, inode) = match (key, value) {
                 (Key::Inode(ino), Value::Inode(inode)) => (ino, inode),
@@ -62,8 +63,28 @@ impl Table {
                     opens.push((handle, open));
                     continue;
                 }
+                (Key::Open(handle), Value::Named(SavedOpen(mut open), name)) => {
+                    open.through = name.through.map(|(dir, name)| (dir, name.into()));
+                    open.known_as = name.known_as;
+                    opens.push((handle, open));
+                    continue;
+                }
+                (Key::Inode(ino), Value::Free(free)) => {
+                    if how == Return::Connected {
+                        let names = free.names.into_iter();
+                        let names = names.map(|(dir, name)| (dir, name.into()));
+                        buried.push((ino, names.collect(), free.last));
+                    }
+                    continue;
+                }
                 (Key::Wait(wait), Value::Wait(SavedWaiter(waiter))) => {
                     waiters.push((wait, waiter));
+                    continue;
+                }
+                (Key::Watcher(handle), Value::Watcher(number)) => {
+                    if how == Return::Connected {
+                        self.watchers.insert(handle, number);
+                    }
                     continue;
                 }
                 _ => {
@@ -137,6 +158,10 @@ impl Table {
         if how == Return::Connected {
             self.connect(opens, waiters, now);
         }
+        // As they were freed, about.
+        for (ino, names, last) in buried {
+            self.put_buried(ino, Buried { names, last });
+        }
         for ino in ended {
             restored.freed += 1;
             self.lose(ino, &End::Died, now);
@@ -158,6 +183,9 @@ impl Table {
         for (handle, open) in opens {
             if let Some(node) = self.nodes.get_mut(&open.ino) {
                 node.opens.push(handle);
+                if let Some(ino) = open.known_as {
+                    self.elsewhere.entry(ino).or_default().insert(handle);
+                }
                 self.opens.insert(handle, open);
             }
         }

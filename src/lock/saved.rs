@@ -13,7 +13,7 @@ use super::claim::{Claim, Holder, Refused};
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::locking::BoardFile;
-use super::node::{Body, Node};
+use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::queue::Waiter;
 use super::table::Table;
@@ -52,6 +52,20 @@ pub struct SavedInode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedOpen(pub(super) Open);
 
+/// How an open file came to a board of several names, or one that was such.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedName {
+    pub(super) through: Option<(Ino, Vec<u8>)>,
+    pub(super) known_as: Option<Ino>,
+}
+
+/// A free inode that nobody has open, for an open that may be on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedFree {
+    pub(super) names: Vec<(Ino, Vec<u8>)>,
+    pub(super) last: (User, Timestamp),
+}
+
 /// A lock that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedWaiter(pub(super) Waiter);
@@ -65,6 +79,8 @@ pub enum Key {
     Open(Handle),
     /// A lock that waits.
     Wait(WaitId),
+    /// An open file of what is no board, and is polled.
+    Watcher(Handle),
 }
 
 /// The same as it is.
@@ -76,6 +92,13 @@ pub enum Value {
     Open(SavedOpen),
     /// A lock that waits.
     Wait(SavedWaiter),
+    /// The number by which the kernel knows who polls it.
+    Watcher(u64),
+
+    /// An open file, and by which name it came; not in the first form.
+    Named(SavedOpen, SavedName),
+    /// Under an inode's key: it is free, and nobody has it open; not in the first form.
+    Free(SavedFree),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +216,7 @@ impl Table {
         self.nodes.track();
         self.opens.track();
         self.waiters.track();
+        self.watchers.track();
     }
 
     /// What has changed since this was asked last.
@@ -200,7 +224,9 @@ impl Table {
         let inodes = self.nodes.take_touched().into_iter().map(Key::Inode);
         let opens = self.opens.take_touched().into_iter().map(Key::Open);
         let waiters = self.waiters.take_touched().into_iter().map(Key::Wait);
-        let keys: Vec<Key> = inodes.chain(opens).chain(waiters).collect();
+        let watchers = self.watchers.take_touched().into_iter().map(Key::Watcher);
+        let keys = inodes.chain(opens).chain(waiters).chain(watchers);
+        let keys: Vec<Key> = keys.collect();
         Changes {
             counters: self.counters(),
             values: keys
@@ -213,9 +239,13 @@ impl Table {
     /// All of it.
     pub fn saved(&self, now: &Now) -> Saved {
         let inodes = self.nodes.iter().map(|(ino, _)| Key::Inode(*ino));
+        let free = self.buried.keys().into_iter().map(Key::Inode);
         let opens = self.opens.iter().map(|(handle, _)| Key::Open(*handle));
         let waiters = self.waiters.iter().map(|(wait, _)| Key::Wait(*wait));
-        let keys = inodes.chain(opens).chain(waiters);
+        let watchers = self.watchers.iter();
+        let watchers = watchers.map(|(handle, _)| Key::Watcher(*handle));
+        let keys = inodes.chain(free).chain(opens).chain(waiters);
+        let keys = keys.chain(watchers);
         Saved {
             counters: self.counters(),
             values: keys
@@ -226,14 +256,34 @@ impl Table {
 
     fn value(&self, key: Key, now: &Now) -> Option<Value> {
         Some(match key {
-            Key::Inode(ino) => Value::Inode(self.saved_inode(ino, now)?),
+            Key::Inode(ino) => match self.buried.get(&ino) {
+                Some(buried) => Value::Free(SavedFree {
+                    names: unboxed(&buried.names),
+                    last: buried.last,
+                }),
+                None => Value::Inode(self.saved_inode(ino, now)?),
+            },
             Key::Open(handle) => {
                 let mut open = self.opens.get(&handle)?.clone();
                 // A read from the start makes a new one.
                 open.snapshot = None;
-                Value::Open(SavedOpen(open))
+                let name = SavedName {
+                    through: open
+                        .through
+                        .take()
+                        .map(|(dir, name)| (dir, name.into_vec())),
+                    known_as: open.known_as.take(),
+                };
+                match name {
+                    SavedName {
+                        through: None,
+                        known_as: None,
+                    } => Value::Open(SavedOpen(open)),
+                    name => Value::Named(SavedOpen(open), name),
+                }
             }
             Key::Wait(wait) => Value::Wait(SavedWaiter(self.waiters.get(&wait)?.clone())),
+            Key::Watcher(handle) => Value::Watcher(*self.watchers.get(&handle)?),
         })
     }
 
@@ -262,14 +312,15 @@ impl Table {
             last: node.last,
             claim: node.claim.as_ref().map(|claim| SavedClaim::of(claim, now)),
             locked: self.locked_files(ino, usize::MAX),
-            former: node
-                .former
-                .iter()
-                .map(|(dir, name)| (*dir, name.to_vec()))
-                .collect(),
+            former: unboxed(&node.former),
             locks: node.locks.clone(),
         })
     }
+}
+
+fn unboxed(names: &[(Ino, Name)]) -> Vec<(Ino, Vec<u8>)> {
+    let names = names.iter();
+    names.map(|(dir, name)| (*dir, name.to_vec())).collect()
 }
 
 impl SavedClaim {

@@ -19,8 +19,18 @@ impl Saved {
         let before = self.values.len();
         self.values.retain(|key, value| match (key, &*value) {
             (Key::Inode(ino), Value::Inode(_)) => *ino > Ino::ROOT && ino.0 < FAR,
+            (Key::Inode(ino), Value::Free(free)) => {
+                *ino > Ino::ROOT && ino.0 < FAR && are_names(&free.names)
+            }
             (Key::Open(handle), Value::Open(_)) => handle.0 < FAR,
+            (Key::Open(handle), Value::Named(_, name)) => {
+                handle.0 < FAR
+                    && name.known_as.is_none_or(|ino| ino.0 < FAR)
+                    && name.through.as_ref().is_none_or(is_name)
+            }
             (Key::Wait(_), Value::Wait(waiter)) => waiter.0.arrival < FAR,
+            // Of what is no board: numbers that the table does not give out.
+            (Key::Watcher(handle), Value::Watcher(_)) => handle.0 >= FAR,
             _ => false,
         });
         let mut lost = before - self.values.len();
@@ -105,14 +115,16 @@ impl Saved {
             .map(|(ino, _)| ino)
             .collect();
         self.values.retain(|_, value| match value {
-            Value::Open(open) => files.contains(&open.0.ino),
+            Value::Open(open) | Value::Named(open, _) => files.contains(&open.0.ino),
             _ => true,
         });
         let opens: HashMap<Handle, Ino> = self
             .values
             .iter()
             .filter_map(|(key, value)| match (key, value) {
-                (Key::Open(handle), Value::Open(open)) => Some((*handle, open.0.ino)),
+                (Key::Open(handle), Value::Open(open) | Value::Named(open, _)) => {
+                    Some((*handle, open.0.ino))
+                }
                 _ => None,
             })
             .collect();
@@ -215,11 +227,30 @@ impl Saved {
                         *token = (*token).max(held.token.0);
                     }
                 }
+                (Key::Inode(of), Value::Free(free)) => {
+                    let dirs = free.names.iter().map(|(dir, _)| dir.0);
+                    *ino = dirs.fold((*ino).max(of.0), u64::max);
+                }
+                (Key::Open(of), Value::Named(_, name)) => {
+                    *handle = (*handle).max(of.0);
+                    let through = name.through.iter().map(|(dir, _)| dir.0);
+                    let others = through.chain(name.known_as.map(|ino| ino.0));
+                    *ino = others.fold(*ino, u64::max);
+                }
                 (Key::Open(of), _) => *handle = (*handle).max(of.0),
                 _ => {}
             }
         }
     }
+}
+
+fn is_name((dir, name): &(Ino, Vec<u8>)) -> bool {
+    dir.0 < FAR && check_name(name).is_ok()
+}
+
+fn are_names(names: &[(Ino, Vec<u8>)]) -> bool {
+    let each: HashSet<&(Ino, Vec<u8>)> = names.iter().collect();
+    !names.is_empty() && each.len() == names.len() && names.iter().all(is_name)
 }
 
 /// A number that can be gone on from.

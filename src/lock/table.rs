@@ -6,8 +6,9 @@ use super::caller::Caller;
 use super::claim::{Claim, ClaimId};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
-use super::holds::Buried;
-use super::ids::{Gid, Handle, Ino, ProcessId, Token, Uid, User, WaitId};
+use super::fair::Fair;
+use super::holds::{BURIED, Buried};
+use super::ids::{Gid, Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
 use super::node::{Body, DEPTH_MAX, Directory, NAME_MAX, Name, Node, PATH_MAX};
 use super::open::Open;
 use super::options::Options;
@@ -18,6 +19,7 @@ use super::refusal::Refusal;
 use super::saved::Counters;
 use super::time::{BootTime, Now, Timestamp};
 use super::tracked::Tracked;
+use super::walked::{WALKED, Walked};
 
 /// All boards of one lock directory.
 ///
@@ -41,12 +43,18 @@ pub struct Table {
     /// Free inodes that are still open, by the names they had, the last one
     /// last.
     pub(super) former: HashMap<(Ino, Name), Vec<Ino>>,
-    /// Free inodes that nobody has open, the last one last.
-    pub(super) buried: VecDeque<Buried>,
+    /// The open files that the kernel knows as another inode's than the table.
+    pub(super) elsewhere: HashMap<Ino, BTreeSet<Handle>>,
+    /// Free inodes that nobody has open, by whose they were.
+    pub(super) buried: Fair<Ino, Buried>,
+    /// What threads looked up last.
+    pub(super) walks: Fair<Pid, Walked>,
     /// The locks that wait.
     pub(super) waiters: Tracked<WaitId, Waiter>,
     /// How many of them each user has.
     pub(super) waiting: HashMap<Uid, usize>,
+    /// The numbers by which the kernel knows who polls open files of what is no board.
+    pub(super) watchers: Tracked<Handle, u64>,
     /// How long requests may wait, and when something is to be done about each.
     pub(super) patience: Option<Patience>,
     pub(super) recall: BTreeSet<(BootTime, WaitId)>,
@@ -89,8 +97,11 @@ impl Table {
             per_user: HashMap::new(),
             boards: 0,
             former: HashMap::new(),
-            buried: VecDeque::new(),
+            elsewhere: HashMap::new(),
+            buried: Fair::new(BURIED.0, BURIED.1),
+            walks: Fair::new(WALKED.0, WALKED.1),
             waiters: Tracked::new(),
+            watchers: Tracked::new(),
             waiting: HashMap::new(),
             patience: None,
             recall: BTreeSet::new(),
@@ -107,6 +118,12 @@ impl Table {
             last_arrival: 0,
             changes: 0,
         }
+    }
+
+    /// All inodes.
+    #[doc(hidden)]
+    pub fn numbers(&self) -> Vec<Ino> {
+        self.nodes.iter().map(|(ino, _)| *ino).collect()
     }
 
     /// The options it was made with.
@@ -134,7 +151,9 @@ impl Table {
             + self.processes.len()
             + self.per_user.len()
             + self.former.len()
+            + self.elsewhere.len()
             + self.waiters.len()
+            + self.watchers.len()
             + self.openings.len()
             + self.recall.len()
             + self.kept.len()

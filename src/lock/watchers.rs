@@ -35,9 +35,25 @@ impl Table {
         }
     }
 
+    /// The same for one of what is no board, which is no open file of the table's: to
+    /// be remembered with the rest.
+    pub fn watched_as(&mut self, handle: Handle, number: u64) {
+        if self.watchers.get(&handle) != Some(&number) {
+            self.watchers.insert(handle, number);
+        }
+    }
+
+    /// It is closed.
+    pub fn unwatched(&mut self, handle: Handle) {
+        if self.watchers.contains_key(&handle) {
+            self.watchers.remove(&handle);
+        }
+    }
+
     /// The numbers of all who poll, or did.
     pub fn pollers(&self) -> Vec<u64> {
-        self.opens.values().filter_map(|open| open.poller).collect()
+        let boards = self.opens.values().filter_map(|open| open.poller);
+        boards.chain(self.watchers.values().copied()).collect()
     }
 
     /// What is told of a board is another from now on.

@@ -2,9 +2,11 @@
 
 use super::Service;
 use super::request::Failure;
+use super::view;
 use crate::clock;
 use crate::lock::content::{CONTENT_MAX, Named};
-use crate::lock::ids::{Pid, User};
+use crate::lock::ids::{Ino, Pid, User};
+use crate::lock::refusal::Refusal;
 
 impl Service {
     /// Whether a process with this pid lives that can hold and that had started
@@ -39,6 +41,9 @@ impl Service {
         user: User,
         pid: Option<Pid>,
     ) -> Result<(), Failure> {
+        if view::reserves((Ino::ROOT, name)) {
+            return Err(Refusal::Reserved.into());
+        }
         let (named, pins) = match pid {
             Some(pid) => match self.resolver.standing(pid)? {
                 Some((candidate, pins)) => (Named::Process(candidate), pins),

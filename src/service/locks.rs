@@ -13,13 +13,13 @@ use super::early::Early;
 use super::request::{Failure, Sender};
 use super::view;
 use crate::lock::attributes::Attributes;
+use crate::lock::fair::Fair;
 use crate::lock::file_lock::{LockCall, LockKind};
-use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, WaitId};
+use crate::lock::ids::{Handle, Ino, LockOwner, Pid, ProcessId, Uid, WaitId};
 use crate::lock::locking::{Conflict, Tried};
 use crate::lock::refusal::Refusal;
 use crate::lock::time::BootTime;
 use crate::process::{Reach, nudge};
-use crate::turn;
 
 /// How a request is answered, at once or later: an open with its open file.
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
@@ -31,7 +31,6 @@ pub type Created = Box<dyn FnOnce(Result<(Attributes, Handle), Failure>) + Send>
 pub type Tell = Box<dyn FnOnce() + Send>;
 
 /// What is still to be told to whom.
-#[derive(Default)]
 pub(super) struct Pending {
     answers: HashMap<WaitId, (Sender, Answer)>,
     polls: HashMap<Handle, Tell>,
@@ -39,22 +38,31 @@ pub(super) struct Pending {
     early: Early<WaitId>,
     /// The threads whose opens were answered that the board is gone, and when:
     /// the kernel walks the path for them again, once.
-    walking: VecDeque<(Pid, BootTime)>,
+    walking: Fair<Pid, BootTime>,
     /// Until when every open may be such a one: the daemon before knew whose.
     may_walk: Option<BootTime>,
-    /// When all processes were looked at last.
-    searched: Option<BootTime>,
-    found: Arc<Mutex<Found>>,
+    /// When all processes were looked at last for each user's boards, and what was
+    /// found.
+    searches: Fair<Uid, (BootTime, Arc<Mutex<Found>>)>,
+    /// When they were looked at last, for whomever.
+    searched: VecDeque<BootTime>,
 }
 
 /// A board, and who had it open.
 pub(super) type Found = Option<(Ino, Vec<ProcessId>)>;
 
-/// So often at most all processes are looked at.
+/// So often at most all processes are looked at for a user's boards, and so many times
+/// meanwhile for everybody's: nobody keeps others from it, and it does not become all
+/// that is done.
 const BETWEEN_SEARCHES: Duration = Duration::from_millis(500);
+const SEARCHES: usize = 4;
 
-/// As many opens as can be walked again at a time; more are only forgotten.
-const WALKING: usize = 256;
+/// Of so many users is it known what was found last.
+const SEARCHED: usize = 1024;
+
+/// As many opens of a user, and of all, as can be walked again at a time; more are only
+/// forgotten.
+const WALKING: (usize, usize) = (256, 16 << 10);
 
 /// A path is walked in less, on a machine that has much else to do and through the
 /// death of a daemon, too.
@@ -72,6 +80,20 @@ impl std::fmt::Debug for Pending {
     }
 }
 
+impl Default for Pending {
+    fn default() -> Pending {
+        Pending {
+            answers: HashMap::new(),
+            polls: HashMap::new(),
+            early: Early::default(),
+            walking: Fair::new(WALKING.0, WALKING.1),
+            may_walk: None,
+            searches: Fair::new(1, SEARCHED),
+            searched: VecDeque::new(),
+        }
+    }
+}
+
 impl Pending {
     pub fn answer(
         &mut self,
@@ -81,34 +103,39 @@ impl Pending {
     ) {
         if let Some((sender, answer)) = self.answers.remove(&wait) {
             if outcome == Err(Refusal::Gone) {
-                self.walks_again(sender.thread, now);
+                self.walks_again(sender, now);
             }
             answer(outcome.map_err(Failure::Refused));
         }
     }
 
-    pub fn walks_again(&mut self, thread: Option<Pid>, now: BootTime) {
-        if self.walking.len() >= WALKING {
-            self.walking.pop_front();
+    pub fn walks_again(&mut self, sender: Sender, now: BootTime) {
+        if let Some(thread) = sender.thread {
+            self.walking.insert(sender.user.uid, thread, now);
         }
-        self.walking.extend(thread.map(|thread| (thread, now)));
     }
 
-    /// Begins to look at all processes, which takes long, if that was not done
-    /// just before; where to keep what is found.
-    pub fn begin_search(&mut self, now: BootTime) -> Option<Arc<Mutex<Found>>> {
-        let recent = |last: BootTime| now.0.saturating_sub(last.0) < BETWEEN_SEARCHES;
-        if self.searched.is_some_and(recent) {
+    /// Begins to look at all processes for a board of this user's, which takes long,
+    /// if that was not done just before; where to keep what is found.
+    pub fn begin_search(&mut self, uid: Uid, now: BootTime) -> Option<Arc<Mutex<Found>>> {
+        let recent = |last: &BootTime| now.0.saturating_sub(last.0) < BETWEEN_SEARCHES;
+        self.searched.retain(recent);
+        let before = self.searches.get(&uid);
+        if self.searched.len() >= SEARCHES || before.is_some_and(|(last, _)| recent(last)) {
             return None;
         }
-        self.searched = Some(now);
-        Some(Arc::clone(&self.found))
+        self.searched.push_back(now);
+        let found = before.map(|(_, found)| Arc::clone(found));
+        let found = found.unwrap_or_default();
+        self.searches.insert(uid, uid, (now, Arc::clone(&found)));
+        Some(found)
     }
 
-    /// Who had this board open when all processes were looked at last.
-    pub fn found(&self, ino: Ino) -> Vec<ProcessId> {
-        match &*self.found.lock() {
-            Some((searched, found)) if *searched == ino => found.clone(),
+    /// Who had this board of a user's open when all processes were looked at last.
+    pub fn found(&self, uid: Uid, ino: Ino) -> Vec<ProcessId> {
+        let found = self.searches.get(&uid).map(|(_, found)| found.lock());
+        match found.as_deref() {
+            Some(Some((searched, found))) if *searched == ino => found.clone(),
             _ => Vec::new(),
         }
     }
@@ -121,13 +148,8 @@ impl Pending {
     /// Whether an open of this thread is one for which the kernel has walked
     /// the path again, or may be.
     pub fn has_walked(&mut self, thread: Option<Pid>, now: BootTime) -> bool {
-        let recent = |walked: &BootTime| now.0.saturating_sub(walked.0) < WALK;
-        self.walking.retain(|(_, walked)| recent(walked));
-        let found = self
-            .walking
-            .iter()
-            .position(|(walking, _)| Some(*walking) == thread);
-        found.and_then(|at| self.walking.remove(at)).is_some()
+        let walked = thread.and_then(|thread| self.walking.remove(&thread));
+        walked.is_some_and(|walked| now.0.saturating_sub(walked.0) < WALK)
             || self.may_walk.is_some_and(|until| now < until)
     }
 
@@ -155,6 +177,29 @@ impl Service {
         &self,
         sender: Sender,
         wait: Option<WaitId>,
+        call: LockCall,
+        kind: LockKind,
+        answer: Answer,
+    ) {
+        let Some(wait) = wait else {
+            return self.try_lock(sender, None, call, kind, answer);
+        };
+        self.may_be_put_aside(wait, || {
+            self.try_lock(sender, Some(wait), call, kind, answer);
+        });
+    }
+
+    /// A request is at work that may be put aside: a signal may end it before it is.
+    pub(super) fn may_be_put_aside(&self, wait: WaitId, work: impl FnOnce()) {
+        self.state.lock().pending.early.begin(wait);
+        work();
+        self.state.lock().pending.early.end(&wait);
+    }
+
+    fn try_lock(
+        &self,
+        sender: Sender,
+        wait: Option<WaitId>,
         mut call: LockCall,
         kind: LockKind,
         answer: Answer,
@@ -172,7 +217,12 @@ impl Service {
             }
             settle_opened(desk, call.handle);
             match desk.may_acquire() {
-                Err(failure) if !desk.table.comes_back(&call, kind) => return Err(failure),
+                Err(failure)
+                    if !desk.table.comes_back(&call, kind)
+                        && !desk.table.has_just(&call, kind, &desk.now) =>
+                {
+                    return Err(failure);
+                }
                 _ => {}
             }
             let tried = desk.table.lock(&desk.now, &call, kind, wait, None);
@@ -254,7 +304,7 @@ impl Service {
             let mut state = self.state.lock();
             match state.pending.answers.get(&wait) {
                 Some((sender, _)) => (*sender, state.table.is_sent_back(wait)),
-                None => return state.pending.early.keep(wait, turn::is_overtaking()),
+                None => return state.pending.early.keep(&wait),
             }
         };
         // While it still waits for the answer, and can be read. Who comes again
@@ -339,5 +389,64 @@ fn settle_opened(desk: &mut Desk<'_>, handle: Handle) {
     if let Some(ino) = desk.table.opened(handle) {
         let board = desk.table.board_of(ino);
         desk.settle(board);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::lock::ids::{Gid, User};
+
+    const ALICE: Uid = Uid(1);
+    const MALLORY: Uid = Uid(2);
+
+    fn sender(uid: Uid, thread: u32) -> Sender {
+        Sender {
+            thread: Pid::new(thread),
+            user: User { uid, gid: Gid(0) },
+        }
+    }
+
+    fn at(millis: u64) -> BootTime {
+        BootTime(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn nobodys_opens_make_anothers_second_walk_be_forgotten() {
+        let mut pending = Pending::default();
+        let alices = sender(ALICE, 1);
+        pending.walks_again(alices, at(0));
+        for thread in 2..100_000 {
+            pending.walks_again(sender(MALLORY, thread), at(1));
+        }
+        assert!(pending.walking.keys().len() <= WALKING.0 + 1);
+        assert!(pending.has_walked(alices.thread, at(2)));
+        assert!(!pending.has_walked(alices.thread, at(2)), "once");
+        let late = sender(ALICE, 2);
+        pending.walks_again(late, at(0));
+        assert!(!pending.has_walked(late.thread, BootTime(WALK)));
+    }
+
+    #[test]
+    fn nobody_keeps_others_boards_from_being_looked_for() {
+        let mut pending = Pending::default();
+        for _ in 0..100 {
+            pending.begin_search(MALLORY, at(0));
+        }
+        let process = ProcessId {
+            pid: Pid::new(7).unwrap(),
+            start: crate::lock::ids::StartTime(1),
+        };
+        let found = pending.begin_search(ALICE, at(0)).unwrap();
+        *found.lock() = Some((Ino(3), vec![process]));
+        assert!(pending.begin_search(ALICE, at(499)).is_none());
+        let other = pending.begin_search(MALLORY, at(500)).unwrap();
+        *other.lock() = Some((Ino(4), Vec::new()));
+        assert_eq!(pending.found(ALICE, Ino(3)), [process]);
+        assert_eq!(pending.found(ALICE, Ino(4)), []);
+        // All together they are only so many.
+        let begun = (10..100).filter(|uid| pending.begin_search(Uid(*uid), at(500)).is_some());
+        assert_eq!(begun.count(), SEARCHES - 1);
     }
 }

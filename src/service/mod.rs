@@ -239,24 +239,29 @@ impl Service {
     }
 
     /// The inode of a name and what it shows.
-    pub fn lookup(&self, (dir, name): At<'_>) -> Result<Attributes, Failure> {
+    pub fn lookup(&self, sender: Sender, (dir, name): At<'_>) -> Result<Attributes, Failure> {
         if let Some(found) = self.view_at((dir, name)) {
             return found;
         }
         self.act(|desk| {
             let ino = desk.settled(dir, name)?.ok_or(Refusal::Missing)?;
+            let uid = sender.user.uid;
+            desk.table.walked(sender.thread, uid, (dir, name), ino);
             Ok(desk.table.attributes(ino, &desk.now)?)
         })
     }
 
-    /// What an inode shows.
-    pub fn attributes(&self, ino: Ino) -> Result<Attributes, Failure> {
+    /// What an inode shows, or an open file of it. The number is the kernel's, as long
+    /// as the file is open.
+    pub fn attributes(&self, ino: Ino, handle: Option<Handle>) -> Result<Attributes, Failure> {
         if let Some(found) = self.view_of(ino) {
             return found;
         }
         self.act(|desk| {
-            desk.settle(ino);
-            Ok(desk.table.attributes(ino, &desk.now)?)
+            let meant = desk.table.meant(ino, handle);
+            desk.settle(meant);
+            let attributes = desk.table.attributes(meant, &desk.now)?;
+            Ok(Attributes { ino, ..attributes })
         })
     }
 
@@ -407,9 +412,12 @@ impl Service {
         self.spare_inode(sender, ino)?;
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
         self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
-            desk.settle(ino);
-            desk.table.change(&desk.now, &caller, ino, handle, change)?;
-            Ok(desk.table.attributes(ino, &desk.now)?)
+            let meant = desk.table.meant(ino, handle);
+            desk.settle(meant);
+            desk.table
+                .change(&desk.now, &caller, meant, handle, change)?;
+            let attributes = desk.table.attributes(meant, &desk.now)?;
+            Ok(Attributes { ino, ..attributes })
         })
     }
 

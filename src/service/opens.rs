@@ -11,6 +11,7 @@ use crate::lock::caller::Caller;
 use crate::lock::ids::{Handle, Ino, WaitId};
 use crate::lock::open::{OpenMode, Opened};
 use crate::lock::refusal::Refusal;
+use crate::lock::walked::Came;
 use crate::process::Reach;
 
 impl Service {
@@ -24,11 +25,13 @@ impl Service {
         mode: OpenMode,
         (wait, answer): (WaitId, Created),
     ) {
-        let mut answer = Some(answer);
-        let made = self.try_create(sender, at, exclusive, mode, (wait, &mut answer));
-        if let Some(answer) = answer {
-            answer(made.and_then(|made| made.ok_or(Refusal::Gone.into())));
-        }
+        self.may_be_put_aside(wait, || {
+            let mut answer = Some(answer);
+            let made = self.try_create(sender, at, exclusive, mode, (wait, &mut answer));
+            if let Some(answer) = answer {
+                answer(made.and_then(|made| made.ok_or(Refusal::Gone.into())));
+            }
+        });
     }
 
     fn try_create(
@@ -65,11 +68,13 @@ impl Service {
 
     /// Opens a board that is there, at once or once it is decided what it is.
     pub fn open(&self, sender: Sender, ino: Ino, mode: OpenMode, wait: WaitId, answer: Answer) {
-        let mut answer = Some(answer);
-        let opened = self.try_open(sender, ino, mode, wait, &mut answer);
-        if let Some(answer) = answer {
-            answer(opened);
-        }
+        self.may_be_put_aside(wait, || {
+            let mut answer = Some(answer);
+            let opened = self.try_open(sender, ino, mode, wait, &mut answer);
+            if let Some(answer) = answer {
+                answer(opened);
+            }
+        });
     }
 
     fn try_open(
@@ -98,12 +103,21 @@ impl Service {
                 again: desk.pending.has_walked(sender.thread, desk.now.boot),
                 ..mode
             };
+            // By which of several names it comes was told to the daemon before, if to
+            // anyone.
+            if !mode.again
+                && sender.thread.is_some()
+                && desk.table.came(sender.thread, ino) == Came::Somehow
+            {
+                desk.pending.walks_again(sender, desk.now.boot);
+                return Err(Refusal::Gone.into());
+            }
             if mode.again && writes {
                 desk.may_acquire()?;
             }
             let opened = desk.table.open(&desk.now, &caller, ino, mode, Some(wait));
             if opened == Err(Refusal::Gone) {
-                desk.pending.walks_again(sender.thread, desk.now.boot);
+                desk.pending.walks_again(sender, desk.now.boot);
             }
             match opened? {
                 Opened::Done(handle) => {
@@ -151,9 +165,11 @@ impl Desk<'_> {
         };
         let has_walked = self.pending.has_walked(sender.thread, self.now.boot);
         if !has_walked && self.table.open_waits(caller, ino, mode) {
-            self.pending.walks_again(sender.thread, self.now.boot);
+            self.pending.walks_again(sender, self.now.boot);
             return Err(Refusal::Gone);
         }
+        let uid = sender.user.uid;
+        self.table.walked(sender.thread, uid, (dir, name), ino);
         let attributes = self.table.attributes(ino, &self.now)?;
         match self.table.open(&self.now, caller, ino, mode, Some(wait))? {
             Opened::Done(handle) => {

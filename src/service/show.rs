@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Service;
 use super::desk::Desk;
 use super::request::At;
-use crate::lock::ids::{Ino, ProcessId, Token, Uid};
+use crate::lock::ids::{Ino, ProcessId, Token};
 use crate::process::{Files, Shown};
 
 /// How many open files of a board are looked at for who has them: each costs
@@ -81,11 +81,10 @@ impl Service {
     /// is there for the next who asks.
     fn search(&self, files: &Files) -> Option<Vec<ProcessId>> {
         let device = files.device.clone()?;
-        let ino = files.ino;
-        let keep = self.act(|desk| desk.pending.begin_search(desk.now.boot))?;
+        let (ino, uid) = (files.ino, files.uid);
+        let keep = self.act(|desk| desk.pending.begin_search(uid, desk.now.boot))?;
         let resolver = Arc::clone(&self.resolver);
-        // It is everybody's.
-        self.walks.look(Uid(0), SHOW_TIME, move || {
+        self.walks.look(uid, SHOW_TIME, move || {
             let found = resolver.search(&device, ino);
             *keep.lock() = Some((ino, found.clone()));
             found
@@ -120,8 +119,9 @@ impl Desk<'_> {
     /// What tells who has a board that file locks hold.
     fn files(&self, ino: Ino) -> Option<Files> {
         let claim = self.table.claim(ino).filter(|claim| claim.is_by_locks())?;
+        let known_as = self.table.known_as(ino);
         Some(Files {
-            ino,
+            ino: known_as,
             device: self.device.map(str::to_owned),
             uid: claim.user.uid,
             before: claim.holder.shown().to_vec(),
@@ -130,7 +130,7 @@ impl Desk<'_> {
             others: self.table.other_files(ino, FILES),
             most: FILES,
             waiting: self.table.waiting_processes(ino),
-            found: self.pending.found(ino),
+            found: self.pending.found(claim.user.uid, known_as),
         })
     }
 }

@@ -15,10 +15,14 @@ use crate::lock::ids::{Handle, WaitId};
 use crate::lock::saved::{Counters, Key, Saved, Value};
 
 /// What a state file begins with; the number is the form's.
-pub const MAGIC: &[u8] = b"boardlock state 1\n";
+pub const MAGIC: &[u8] = b"boardlock state 2\n";
+
+/// What one of the form before begins with, in which fewer kinds of values are. As long
+/// as the other.
+pub const FIRST_MAGIC: &[u8] = b"boardlock state 1\n";
 
 /// The number in it.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 
 /// What all of them begin with, of later forms too.
 pub const ANY_MAGIC: &[u8] = b"boardlock state ";
@@ -140,7 +144,7 @@ fn frame(file: &[u8], at: usize) -> Found<'_> {
 /// What cannot be read, and where something is damaged that is not only what was
 /// being written when the daemon died: then boards that are held may be missing.
 pub fn read(file: &[u8]) -> Result<Content, Unreadable> {
-    if !file.starts_with(MAGIC) {
+    if !file.starts_with(MAGIC) && !file.starts_with(FIRST_MAGIC) {
         return Err(if file.starts_with(ANY_MAGIC) {
             Unreadable::Later
         } else {

@@ -149,11 +149,27 @@ impl Store {
         if let Err(error) = store.rewrite(&saved.unwrap_or_default()) {
             // On a full disk, say. What is written is good, and can be gone on with.
             match &found {
-                Some(found) if found.same_boot && !found.torn => store.go_on(found, error)?,
+                Some(found) if found.same_boot => {
+                    if found.torn {
+                        // In its place, which takes no room. Shortening the file would
+                        // give up what is reserved behind it.
+                        store
+                            .blank(text.len())
+                            .map_err(|error| failed("mend", error))?;
+                    }
+                    store.go_on(found, error)?;
+                }
                 _ => return Err(failed("write", error)),
             }
         }
         Ok((store, found))
+    }
+
+    /// Makes nothing of what follows in the file, up to this length.
+    fn blank(&mut self, length: usize) -> io::Result<()> {
+        let length = (length as u64).saturating_sub(self.length);
+        let nothing = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.file.write_all_at(&nothing, self.length)
     }
 
     /// Goes on with the file as it is.
@@ -163,6 +179,8 @@ impl Store {
              mended"
         );
         let broken = |error| StoreError(format!("cannot use the state file: {error}"));
+        // What is added is of this form.
+        self.file.write_all_at(MAGIC, 0).map_err(broken)?;
         for (key, value) in &found.saved.values {
             self.written.insert(*key, digest(value).map_err(broken)?);
         }

@@ -10,7 +10,7 @@ use crate::lock::ids::Ino;
 use crate::lock::ids::{Gid, Token, Uid, User};
 use crate::lock::options::Options;
 use crate::lock::restored::Return;
-use crate::lock::time::Now;
+use crate::lock::time::{BootTime, Now, Timestamp};
 
 const USER: User = User {
     uid: Uid(1000),
@@ -139,6 +139,37 @@ fn what_was_not_written_whole_was_told_to_nobody() {
 }
 
 #[test]
+fn what_was_not_written_whole_is_no_reason_to_end_on_a_full_disk() {
+    let place = Place::new();
+    let (mut store, mut table) = recorded(&place, &["a"]);
+    let before = store.length;
+    make(&mut table, "b");
+    record(&mut store, &mut table);
+    let after = store.length;
+    drop(store);
+    let whole = std::fs::read(place.path()).unwrap();
+    // Nothing can be written beside it.
+    let mut beside = place.path().into_os_string();
+    beside.push(".new");
+    std::fs::create_dir(beside).unwrap();
+    for length in before + 1..after {
+        let length = usize::try_from(length).unwrap();
+        std::fs::write(place.path(), &whole[..length]).unwrap();
+        let (mut store, found) = place.open();
+        let found = found.unwrap();
+        let mut table = Table::new(Options::default(), &now());
+        table.restore(&now(), found.saved, Return::SameBoot, |_| Vec::new());
+        table.track();
+        // What is recorded next is shorter than what is there, or longer.
+        let at = (Ino::ROOT, &b"a"[..]);
+        table.unlink(&now(), &caller(), at, false).unwrap();
+        record(&mut store, &mut table);
+        drop(store);
+        assert!(names(place.open().1).0.is_empty(), "{length}");
+    }
+}
+
+#[test]
 fn damage_is_refused_wherever_something_follows() {
     let place = Place::new();
     let (store, mut table) = recorded(&place, &["a", "b"]);
@@ -171,7 +202,7 @@ fn what_is_not_ours_to_read_is_refused() {
         ..owner_of("/locks", "boot")
     };
     assert!(place.refused(elsewhere).contains("pid namespace"));
-    std::fs::write(place.path(), "boardlock state 2\nwhat do I know").unwrap();
+    std::fs::write(place.path(), "boardlock state 3\nwhat do I know").unwrap();
     let refused = place.refused(owner_of("/locks", "boot"));
     assert!(refused.contains("a later boardlock"), "{refused}");
     for foreign in ["x", "boardlock", "root:x:0:0:root:/root:/bin/bash\n"] {
@@ -235,4 +266,46 @@ fn an_event_that_changes_nothing_writes_nothing() {
     assert!(made.is_err());
     record(&mut store, &mut table);
     assert_eq!(store.length, refused);
+}
+
+/// What the first form's boardlock wrote while a script had `a` and `b` (one file, open by
+/// `b`), `d`, `d/x` and, by flock, `c`, and `flock a` and `flock c` waited.
+const FIRST_FORM: &[u8] = include_bytes!("form-1.state");
+
+#[test]
+fn a_file_of_the_first_form_loses_nothing() {
+    let place = Place::new();
+    drop(place.open());
+    std::fs::write(place.path(), FIRST_FORM).unwrap();
+    let (store, found) = Store::open(&place.path(), owner_of("/locks", "boot")).unwrap();
+    let found = found.unwrap();
+    let file = std::fs::read(place.path()).unwrap();
+    assert!(file.starts_with(MAGIC), "it is written anew");
+    let now = Now {
+        wall: Timestamp::from_secs(2_000_000_000),
+        boot: BootTime(Duration::from_secs(50_000_000)),
+    };
+    let mut table = Table::new(Options::default(), &now);
+    let restored = table.restore(&now, found.saved.clone(), Return::Connected, |_| Vec::new());
+    let ino = |name: &[u8]| table.lookup(Ino::ROOT, name).unwrap();
+    assert_eq!((restored.freed, restored.lost), (0, 0));
+    assert_eq!((restored.held, table.boards()), (4, 5));
+    assert_eq!(ino(b"a"), ino(b"b"));
+    assert!(table.is_by_locks(ino(b"c")));
+    assert_eq!(
+        table.content(table.lookup(ino(b"d"), b"x").unwrap()),
+        Some(&b"note\n"[..])
+    );
+    let counts = [b"a", b"c"].map(|name| table.count_waiting(ino(name)));
+    assert_eq!(counts, [1, 1]);
+    // By which name it waits is not known: it gets neither before both are free.
+    let script = table.holder(ino(b"a")).unwrap();
+    table.died(script, &now);
+    let waited = table.lookup(Ino::ROOT, b"a").unwrap();
+    assert!(table.is_by_locks(waited));
+    assert_eq!(table.lookup(Ino::ROOT, b"b"), Ok(waited));
+    drop(store);
+    // And what has it now reads it again.
+    let (_, again) = Store::open(&place.path(), owner_of("/locks", "boot")).unwrap();
+    assert_eq!(again.unwrap().saved, found.saved);
 }

@@ -62,6 +62,8 @@ pub struct Keeper {
     /// As it was read last.
     handover: Handover,
     ready: bool,
+    /// The service manager has it.
+    kept: bool,
 }
 
 /// Why whoever served was waited for no more.
@@ -89,6 +91,7 @@ impl Keeper {
             memory,
             handover,
             ready: false,
+            kept: false,
         })
     }
 
@@ -103,6 +106,7 @@ impl Keeper {
             memory: inherited.memory,
             handover: inherited.handover,
             ready: false,
+            kept: true,
         })
     }
 
@@ -112,7 +116,10 @@ impl Keeper {
     /// What could not be done.
     pub fn run(mut self) -> io::Result<Ended> {
         let signals = block()?;
-        manager::keep(self.device.as_fd(), self.memory.as_fd());
+        // What it has passed on it has still, and is full with.
+        if !self.kept {
+            manager::keep(self.device.as_fd(), self.memory.as_fd());
+        }
         let ended = self.serve(&signals);
         manager::forget();
         ended

@@ -190,6 +190,7 @@ impl Turns {
 
     /// Whether there may be requests that were read before that of who asks and are
     /// not done yet.
+    #[cfg(test)]
     pub fn is_overtaking(&self) -> bool {
         self.inner.lock().behind > 0
     }

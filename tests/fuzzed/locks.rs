@@ -116,8 +116,10 @@ struct Play {
     locks: BTreeMap<(Ino, Key), BTreeMap<u64, LockKind>>,
     waits: BTreeMap<WaitId, Waits>,
     opens: BTreeMap<WaitId, usize>,
-    /// The inode whose board is given back, or replaced, with its last name.
-    target: Option<Ino>,
+    /// The open file by which each of these was made or changed last.
+    by: BTreeMap<(Ino, Key), Handle>,
+    /// The inode that loses a name, given back or replaced, and whether its last one.
+    target: Option<(Ino, bool)>,
     watched: BTreeSet<ProcessId>,
 }
 
@@ -160,6 +162,7 @@ pub fn check(data: &[u8]) {
         seen: BTreeSet::new(),
         files: Vec::new(),
         locks: BTreeMap::new(),
+        by: BTreeMap::new(),
         waits: BTreeMap::new(),
         opens: BTreeMap::new(),
         target: None,
@@ -186,11 +189,33 @@ impl Play {
         self.table.lookup(Ino::ROOT, name).ok()
     }
 
-    /// The inode that has this name and no other.
-    fn only(&self, name: &[u8]) -> Option<Ino> {
+    /// The inode that has this name, and whether it has no other.
+    fn only(&self, name: &[u8]) -> Option<(Ino, bool)> {
         let ino = self.find(name)?;
         let node = self.table.node(ino).ok()?;
-        (node.names.len() == 1).then_some(ino)
+        Some((ino, node.names.len() == 1))
+    }
+
+    /// What came by one of several names may be another inode's now.
+    fn moved(&mut self) -> BTreeSet<(Ino, Key)> {
+        let mut moved = BTreeSet::new();
+        for (at, handle) in self.by.clone() {
+            let is = self.table.opened(handle);
+            if let Some(ino) = is.filter(|ino| *ino != at.0) {
+                let new = (ino, at.1);
+                self.by.remove(&at);
+                if let Some(bytes) = self.locks.remove(&at) {
+                    self.by.insert(new, handle);
+                    self.locks.insert(new, bytes);
+                    moved.insert(new);
+                }
+            }
+        }
+        for waits in self.waits.values_mut() {
+            let ino = self.table.opened(waits.call.handle);
+            waits.ino = ino.expect("an open file has its inode");
+        }
+        moved
     }
 
     fn step(&mut self, bytes: &mut Bytes) {
@@ -335,6 +360,7 @@ impl Play {
             Ok(Tried::Granted) => {
                 self.granted(waits);
                 self.follow();
+                let ino = self.table.opened(call.handle).unwrap();
                 let has = self.locks.contains_key(&(ino, call.key()));
                 assert!(has, "granted and lost at once");
             }
@@ -356,6 +382,7 @@ impl Play {
 
     fn granted(&mut self, waits: Waits) {
         let Waits { call, kind, ino } = waits;
+        self.by.insert((ino, call.key()), call.handle);
         let bytes = self.locks.entry((ino, call.key())).or_default();
         if call.class == Class::Flock {
             bytes.clear();
@@ -383,6 +410,11 @@ impl Play {
             Some(ino) => {
                 self.last += 1;
                 let wait = WaitId(self.last);
+                // Mostly it is known what was looked up.
+                if self.last % 8 != 0 {
+                    let at = (Ino::ROOT, name);
+                    self.table.walked(by.thread, by.uid(), at, ino);
+                }
                 match self.table.open(&self.now, &by, ino, mode, Some(wait)) {
                     Ok(Opened::Done(handle)) => Some(handle),
                     Ok(Opened::Waits) => {
@@ -436,6 +468,7 @@ impl Play {
 
     /// Believes what is told.
     fn follow(&mut self) {
+        let moved = self.moved();
         for effect in self.table.take_effects() {
             match effect {
                 Effect::Answer { wait, outcome } => {
@@ -456,8 +489,12 @@ impl Play {
                     end: End::Unlinked { .. } | End::Replaced,
                     ..
                 } => {
-                    let target = self.target.take();
-                    self.locks.retain(|(ino, _), _| Some(*ino) != target);
+                    match self.target.take() {
+                        Some((target, true)) => self.locks.retain(|(ino, _), _| *ino != target),
+                        // By that name, not by another.
+                        Some((_, false)) => self.locks.retain(|at, _| !moved.contains(at)),
+                        None => {}
+                    }
                 }
                 Effect::Watch(process) => assert!(self.watched.insert(process)),
                 Effect::Unwatch(process) => assert!(self.watched.remove(&process)),

@@ -104,6 +104,10 @@ impl Play {
                     again: bytes.flag(),
                     ..OpenMode::default()
                 };
+                if !mode.append {
+                    let at = (Ino::ROOT, name);
+                    self.table.walked(by.thread, by.uid(), at, dir);
+                }
                 let wait = self.wait();
                 let opened = self.table.open(&now, &by, dir, mode, Some(wait));
                 if opened != Ok(Opened::Waits) {
@@ -223,7 +227,7 @@ impl Play {
             assert!(names.len() < 1000, "a directory within itself");
         }
         assert_eq!(self.table.boards(), names.len());
-        self.seen.extend(names.values().copied());
+        self.seen.extend(self.table.numbers());
         let (mut hung_on, mut claims, mut queued) = (BTreeSet::new(), BTreeSet::new(), 0);
         for ino in self.seen.iter().copied() {
             let Ok(node) = self.table.node(ino) else {

@@ -137,10 +137,24 @@ enum Key {
 }
 
 #[derive(Serialize)]
+struct Named {
+    through: Option<(u64, Vec<u8>)>,
+    known_as: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Free {
+    names: Vec<(u64, Vec<u8>)>,
+    last: (User, Timestamp),
+}
+
+#[derive(Serialize)]
 enum Value {
     Inode(Inode),
     Open(Open),
     Wait(Waiter),
+    Named(Open, Named),
+    Free(Free),
 }
 
 /// The content of a frame.
@@ -157,10 +171,16 @@ pub fn frame(bytes: &mut Bytes) -> Vec<u8> {
                 continue;
             }
         };
-        let key = match (&value, bytes.below(16)) {
+        let how = bytes.below(16);
+        let value = match value {
+            Value::Open(open) if how < 6 => Value::Named(open, named(bytes)),
+            Value::Inode(_) if how == 1 => Value::Free(free(bytes)),
+            value => value,
+        };
+        let key = match (&value, how) {
             (_, 0) => any_key(bytes),
-            (Value::Inode(_), _) => Key::Inode(ino(bytes)),
-            (Value::Open(_), _) => Key::Open(handle(bytes).0),
+            (Value::Inode(_) | Value::Free(_), _) => Key::Inode(ino(bytes)),
+            (Value::Open(_) | Value::Named(..), _) => Key::Open(handle(bytes).0),
             (Value::Wait(_), _) => Key::Wait(bytes.below(4) as u64),
         };
         values.push((key, Some(value)));
@@ -346,6 +366,20 @@ fn open(bytes: &mut Bytes) -> Open {
         claiming: bytes.flag(),
         append: bytes.flag(),
         poller: None,
+    }
+}
+
+fn named(bytes: &mut Bytes) -> Named {
+    Named {
+        through: some(bytes, |bytes| (ino(bytes), name(bytes))),
+        known_as: some(bytes, ino),
+    }
+}
+
+fn free(bytes: &mut Bytes) -> Free {
+    Free {
+        names: few(bytes, 3, |bytes| (ino(bytes), name(bytes))),
+        last: (user(bytes), timestamp(bytes)),
     }
 }
 

@@ -279,9 +279,10 @@ impl Client {
             return;
         }
         let claiming = std::mem::take(&mut open.claiming);
-        open.tried = true;
+        let tried = std::mem::replace(&mut open.tried, true);
+        let belief = self.belief(board);
+        let (claim, sure) = (belief.claim, belief.sure);
         if claiming {
-            let belief = self.belief(board);
             belief.claim = false;
             belief.sure = false;
         }
@@ -298,6 +299,13 @@ impl Client {
         });
         if locked.is_ok() {
             self.file(board, slot).unwrap().locked.insert(family);
+        }
+        if locked == Err(libc::ENOSPC) {
+            // Nothing was tried.
+            let open = self.file(board, slot).unwrap();
+            (open.claiming, open.tried) = (claiming, tried);
+            let belief = self.belief(board);
+            (belief.claim, belief.sure) = (claim, sure);
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Trace {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub traces: Vec<Trace>,
+    /// When the disk may have been full: from when to when.
+    pub full: Vec<(Time, Time)>,
 }
 
 /// Shown as a holder by a pid that no client has.
@@ -95,6 +97,12 @@ impl History {
         }
         builder.queue.settle(&mut builder.operations)?;
         Ok(sorted(builder.operations))
+    }
+
+    /// Whether the disk may have been full at some time between these.
+    fn was_full(&self, begin: Time, end: Time) -> bool {
+        let during = |&(from, to): &(Time, Time)| from <= end && begin <= to;
+        self.full.iter().any(during)
     }
 
     /// How many boards it is about.
@@ -186,6 +194,7 @@ impl Builder<'_> {
                 after: done.clone(),
                 before: Vec::new(),
                 behind: Vec::new(),
+                full: false,
             });
         }
         Ok(())
@@ -238,11 +247,14 @@ impl Builder<'_> {
                         family,
                     });
                 }
-                opens[slot(place)] = Some(Open {
-                    claiming: false,
-                    flocked: open.flocked || family == Family::Flock,
-                    ..open
-                });
+                // On a full disk nothing was tried.
+                if answer.is_none_or(|answer| answer.errno != libc::ENOSPC) {
+                    opens[slot(place)] = Some(Open {
+                        claiming: false,
+                        flocked: open.flocked || family == Family::Flock,
+                        ..open
+                    });
+                }
                 Call::Lock {
                     file: open.file,
                     family,
@@ -306,6 +318,7 @@ impl Builder<'_> {
                     .collect(),
             });
         }
+        let full = self.history.was_full(record.begin, end);
         let operation = |call, told, optional, before| Operation {
             process,
             call,
@@ -316,6 +329,7 @@ impl Builder<'_> {
             after: Vec::new(),
             before,
             behind: Vec::new(),
+            full,
         };
         let optional = record.end.is_none();
         self.operations

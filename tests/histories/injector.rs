@@ -1,18 +1,24 @@
 //! What is done to the daemon while histories are played: it is killed at random and
-//! at named points, stopped, and its clock is set.
+//! at named points, stopped, its clock is set, and its disk fills up and empties.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use boardlock::fault::Point;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::fault::{CAN, Deaths, Faults, RETURNING, SERVING};
 use super::lab::{Lab, serving};
 use super::process::PATIENCE;
 use super::random::Random;
+use super::record::Time;
+use super::small::Small;
+use super::sys::now;
 
 /// What is due at a point is not done if it does not get there for so long.
 const IDLE: Duration = Duration::from_millis(300);
@@ -22,6 +28,49 @@ const STEPS: [i64; 5] = [-86_400, 86_400, -3600, 3600, 0];
 
 /// How often what was done.
 pub type Done = BTreeMap<String, u64>;
+
+/// How long the disk is full at most: what is given back meanwhile must find room
+/// in what is reserved.
+const FULL: Duration = Duration::from_millis(60);
+
+/// A disk that fills up and empties.
+#[derive(Clone)]
+pub struct Disk {
+    dir: PathBuf,
+    /// From when to when it may have been full; as long as it may be, for ever.
+    full: Arc<Mutex<Vec<(Time, Time)>>>,
+}
+
+impl Disk {
+    /// The one on which this directory is (`Small`).
+    pub fn new(dir: &Path) -> Disk {
+        Disk {
+            dir: dir.to_owned(),
+            full: Arc::default(),
+        }
+    }
+
+    /// When it may have been full.
+    pub fn full(&self) -> Vec<(Time, Time)> {
+        self.full.lock().unwrap().clone()
+    }
+
+    fn fill(&self) {
+        self.full.lock().unwrap().push((now(), Time::MAX));
+        Small::fill(&self.dir);
+    }
+
+    /// Empties it, if it is full.
+    fn empty(&self) {
+        let mut all = self.full.lock().unwrap();
+        if let Some((_, to)) = all.last_mut()
+            && *to == Time::MAX
+        {
+            Small::empty(&self.dir);
+            *to = now();
+        }
+    }
+}
 
 /// Does it as long as it lives.
 pub struct Injector {
@@ -37,11 +86,14 @@ struct Work {
     random: Random,
     stop: Arc<AtomicBool>,
     done: Done,
+    disk: Option<Disk>,
+    /// Since when the disk is full.
+    full: Option<Instant>,
 }
 
 impl Injector {
     /// On the daemon of a lab that was made with these faults.
-    pub fn new(lab: &Lab, faults: &Arc<Faults>, seed: u64) -> Injector {
+    pub fn new(lab: &Lab, faults: &Arc<Faults>, seed: u64, disk: Option<&Disk>) -> Injector {
         let stop = Arc::new(AtomicBool::new(false));
         let mut work = Work {
             daemon: lab.supervisor_pid(),
@@ -50,11 +102,14 @@ impl Injector {
             random: Random::new(seed),
             stop: Arc::clone(&stop),
             done: Done::new(),
+            disk: disk.cloned(),
+            full: None,
         };
         let thread = std::thread::spawn(move || {
             while !work.stop.load(Ordering::Relaxed) {
                 work.step();
             }
+            work.disk.iter().for_each(Disk::empty);
             work.done
         });
         Injector {
@@ -100,8 +155,28 @@ impl Work {
         std::thread::sleep(Duration::from_micros(micros));
     }
 
+    /// Fills the disk, or empties it.
+    fn disk(&mut self) {
+        let Some(disk) = self.disk.clone() else {
+            return;
+        };
+        match self.full {
+            None if self.random.percent(40) => {
+                disk.fill();
+                self.full = Some(Instant::now());
+                self.did("disk filled");
+            }
+            Some(since) if since.elapsed() > FULL || self.random.percent(30) => {
+                disk.empty();
+                self.full = None;
+            }
+            _ => {}
+        }
+    }
+
     fn step(&mut self) {
         self.pause(30_000);
+        self.disk();
         let serves = self.deaths.serves();
         assert_eq!(
             serving(self.daemon),
@@ -144,7 +219,11 @@ impl Work {
             return;
         }
         let point = self.random.pick(&SERVING);
-        let next = twice.then(|| self.random.pick(&RETURNING));
+        // On a full disk nothing is written anew.
+        let passed = |next: &Point| {
+            self.full.is_none() || !matches!(next, Point::Rewriting | Point::Rewritten)
+        };
+        let next = twice.then(|| self.random.pick(&RETURNING)).filter(passed);
         if let Some(next) = next {
             self.faults.arm(next, 1, "kill");
         }

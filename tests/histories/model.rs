@@ -125,6 +125,9 @@ pub struct Caller {
     pub process: Process,
     /// Whether the call must not get ahead of somebody in the queue.
     pub behind: bool,
+    /// Whether there was a time during the call in which nothing could be recorded:
+    /// nothing is given out then, and who waits goes on waiting.
+    pub full: bool,
 }
 
 /// Whose a lock is.
@@ -326,6 +329,7 @@ impl State {
                 How::Touch if self.claimed_by_another(process) => Vec::new(),
                 _ => same(),
             },
+            Some(Told::Failed(libc::ENOSPC)) if caller.full => same(),
             Some(Told::Failed(libc::EEXIST)) if how == How::Exclusive && !self.free() => same(),
             Some(Told::Failed(libc::ENOENT)) if how == How::Existing && self.free() => same(),
             Some(Told::Failed(libc::EAGAIN))
@@ -350,10 +354,13 @@ impl State {
         let tried = self.attempted(process, file, (family, Some(mode)));
         let refused = tried.conflicts(rules, process, (family, owner, mode));
         match told {
+            // Nothing was tried.
+            Some(Told::Failed(libc::ENOSPC)) if caller.full => vec![self.clone()],
             // What waited had something in its way. That it may have ended a
             // claim is an attempt of its own.
             Some(Told::Failed(libc::EINTR)) if wait => {
                 let granted = rules.claims
+                    && !caller.full
                     && !refused
                     && (self.free() || self.has(process, file, (family, owner)));
                 if granted {

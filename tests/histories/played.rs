@@ -8,13 +8,16 @@ use libtest_mimic::Trial;
 
 use super::fault::Faults;
 use super::history::History;
-use super::injector::{Done, Injector};
+use super::injector::{Disk, Done, Injector};
 use super::judge::judge;
 use super::lab::Lab;
 use super::model::Rules;
 use super::plan::{Kind, plan};
 use super::pool::Pool;
 use super::report;
+use super::site::Site;
+use super::small::Small;
+use super::trial::ROOT;
 use super::{line, stage};
 
 pub fn tests() -> Vec<Trial> {
@@ -23,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         the_kernels_fcntl_is_right;
         claims_and_locks_are_right;
         claims_and_locks_outlive_whoever_serves;
+        claims_and_locks_outlive_a_full_disk(ROOT, "mount", "umount");
     ]
 }
 
@@ -223,7 +227,7 @@ fn claims_and_locks_outlive_whoever_serves() {
     for (round, seeds) in (1..).zip(seeds(KILLED).chunks(PER_DAEMON)) {
         let faults = Arc::new(Faults::new());
         let lab = Lab::faulty(&["--lease", "30min"], faults.dir());
-        let injector = Injector::new(&lab, &faults, round);
+        let injector = Injector::new(&lab, &faults, round, None);
         let mut pool = Pool::new(lab.dir(), Some(lab.supervisor_pid()));
         run(
             &mut tally,
@@ -241,6 +245,56 @@ fn claims_and_locks_outlive_whoever_serves() {
         eprintln!("whoever served: {done:?}");
     }
     assert!(!done.is_empty());
+}
+
+/// What the daemon says when even what is given back cannot be recorded: it comes
+/// back with the next one (README, "Over a restart").
+const USED_UP: &str = "cannot record what is held";
+
+fn claims_and_locks_outlive_a_full_disk() {
+    let mut tally = Tally::default();
+    let mut done = Done::new();
+    for (round, seeds) in (1001..).zip(seeds(KILLED).chunks(PER_DAEMON)) {
+        let place = Site::new();
+        let small = Small::new(&place.path("small"));
+        let faults = Arc::new(Faults::new());
+        let state = small.0.join("state");
+        let lab = Lab::faulty(&["--state", state.to_str().unwrap()], faults.dir());
+        let disk = Disk::new(&small.0);
+        let injector = Injector::new(&lab, &faults, round, Some(&disk));
+        let mut pool = Pool::new(lab.dir(), Some(lab.supervisor_pid()));
+        run(
+            &mut tally,
+            &Rules::SERVED,
+            seeds,
+            |seed| {
+                // No lines: who comes to one on a full disk is not in it.
+                let kind = match seed % 8 {
+                    3 => Kind::Claims,
+                    _ => Kind::Served,
+                };
+                let history = stage::play(&plan(seed, kind), &mut pool)?;
+                Ok(History {
+                    full: disk.full(),
+                    ..history
+                })
+            },
+            || lab.log(),
+        );
+        for (what, count) in injector.stop(&lab) {
+            *done.entry(what).or_default() += count;
+        }
+        let log = lab.log();
+        assert!(!log.iter().any(|line| line.contains(USED_UP)), "no room");
+    }
+    tally.tell();
+    if number("BOARDLOCK_HISTORIES").is_some() {
+        eprintln!("whoever served, and its disk: {done:?}");
+    }
+    assert!(done.contains_key("disk filled"), "{done:?}");
+    if tally.histories >= KILLED && number("BOARDLOCK_SEED").is_none() {
+        tally.covers(&["Open ENOSPC", "Lock ENOSPC", "Unlink done"]);
+    }
 }
 
 fn claims_and_locks_are_right() {

@@ -27,6 +27,8 @@ pub struct Operation {
     pub before: Vec<usize>,
     /// It gets the board only when these have.
     pub behind: Vec<usize>,
+    /// The disk was full for a time between its begin and its end.
+    pub full: bool,
 }
 
 impl Operation {
@@ -189,6 +191,7 @@ impl Search<'_> {
             let caller = Caller {
                 process: operation.process,
                 behind: operation.behind.iter().any(|other| !done.has(*other)),
+                full: operation.full,
             };
             let after = state.after(self.rules, caller, &operation.call, operation.told);
             let idle = after.len() == 1 && after[0] == state;

@@ -314,6 +314,7 @@ impl<'a> Stage<'a> {
                 .iter()
                 .map(|actor| actor.trace.clone())
                 .collect(),
+            full: Vec::new(),
         }
     }
 }

@@ -44,8 +44,10 @@ fn decimal(word: &str) -> Option<u64> {
 impl Model {
     /// The free inode that a file made here must be, because it is open.
     pub fn kept_inode(&self, path: &str) -> Option<u64> {
-        let kept = self.nodes.iter().filter(|(_, n)| n.former.contains(path));
-        kept.max_by_key(|(_, n)| n.freed).map(|(ino, _)| *ino)
+        // One that is known by another name, too, stays what it is.
+        let known = |node: &Node| node.former.len() == 1 && node.former.contains(path);
+        let kept = self.nodes.iter().filter(|(_, node)| known(node));
+        kept.max_by_key(|(_, node)| node.freed).map(|(ino, _)| *ino)
     }
 
     pub fn make(&mut self, world: &World, asks: &Asks, path: &str, what: What, ino: u64) {
@@ -102,9 +104,18 @@ impl Model {
         }
         let mut moved = self.inside(from);
         moved.push(from.to_owned());
+        let several = self.names_of(self.names[from]).len() > 1;
+        if several {
+            self.part(self.names[from], from);
+        }
         for old in moved {
             let new = format!("{to}{}", &old[from.len()..]);
             let ino = self.names.remove(&old).unwrap();
+            for open in self.opens.values_mut().filter(|open| open.node == ino) {
+                if open.through.as_ref() == Some(&old) {
+                    open.through = Some(new.clone());
+                }
+            }
             self.add_name(&new, ino);
             self.acquired_again(world, &new);
         }
@@ -115,6 +126,7 @@ impl Model {
     pub fn unlink(&mut self, path: &str) {
         let ino = self.names[path];
         if self.names_of(ino).len() > 1 {
+            self.part(ino, path);
             self.names.remove(path);
             self.sweep(path);
         } else {
@@ -137,6 +149,13 @@ impl Model {
     /// The hold ends: every name of it is free.
     pub fn end(&mut self, ino: u64) {
         let names = self.names_of(ino);
+        if names.len() > 1 {
+            self.know_all_names(ino);
+            for name in &names {
+                self.move_opens(ino, Some(name), &[name.clone()]);
+            }
+            self.move_opens(ino, None, &names);
+        }
         for name in &names {
             self.names.remove(name);
         }
@@ -153,6 +172,91 @@ impl Model {
         }
         for name in &names {
             self.sweep(name);
+        }
+    }
+
+    /// Whoever opened an inode by a name that it is about to lose has an inode of its
+    /// own; and so has whoever may know it by each of its names.
+    fn part(&mut self, ino: u64, path: &str) {
+        let names = self.names_of(ino);
+        let own = self.know_all_names(ino);
+        self.move_opens(ino, Some(path), &[path.to_owned()]);
+        let away: Vec<u64> = own
+            .iter()
+            .copied()
+            .filter(|handle| self.opens[handle].node == ino)
+            .collect();
+        for handle in &away {
+            self.opens.get_mut(handle).unwrap().node = 0;
+        }
+        self.move_opens(ino, None, &names);
+        for handle in &away {
+            self.opens.get_mut(handle).unwrap().node = ino;
+        }
+    }
+
+    /// What the holder's own side opened is each of its names'.
+    fn know_all_names(&mut self, ino: u64) -> Vec<u64> {
+        let Some(hold) = self.nodes.get(&ino).and_then(|node| node.hold.clone()) else {
+            return Vec::new();
+        };
+        let lineage = match &hold.holder {
+            Holder::Process(lineage) => lineage.clone(),
+            _ => Vec::new(),
+        };
+        let mut own = Vec::new();
+        for (handle, open) in &mut self.opens {
+            let by = open.by.requester;
+            let holds = by.is_some_and(|by| lineage.iter().any(|holder| holder.pid == by.pid));
+            if open.node == ino && (holds || (open.side && open.hold == hold.id)) {
+                open.through = None;
+                own.push(*handle);
+            }
+        }
+        own
+    }
+
+    /// The open files that came by a name, or by none, are another inode's, which is
+    /// free and had these names.
+    fn move_opens(&mut self, ino: u64, by: Option<&str>, names: &[String]) {
+        let has = self.names_of(ino);
+        let through = |open: &Open| {
+            let through = open.through.clone();
+            through.filter(|name| has.contains(name))
+        };
+        let moved: Vec<u64> = self
+            .opens
+            .iter()
+            .filter(|(_, open)| open.node == ino && through(open).as_deref() == by)
+            .map(|(handle, _)| *handle)
+            .collect();
+        if moved.is_empty() {
+            return;
+        }
+        self.unnumbered -= 1;
+        let new = self.unnumbered;
+        for handle in moved {
+            self.opens.get_mut(&handle).unwrap().node = new;
+        }
+        self.holds += 1;
+        let node = Node {
+            what: What::File,
+            content: Vec::new(),
+            hold: None,
+            former: names.iter().cloned().collect(),
+            freed: if names.len() > 1 { 0 } else { self.holds },
+        };
+        self.nodes.insert(new, node);
+    }
+
+    /// Gives an inode the number that the table has for it.
+    pub fn number(&mut self, handle: u64, ino: u64) {
+        let old = self.opens[&handle].node;
+        if let Some(node) = self.nodes.remove(&old) {
+            self.nodes.insert(ino, node);
+        }
+        for open in self.opens.values_mut().filter(|open| open.node == old) {
+            open.node = ino;
         }
     }
 
@@ -206,6 +310,7 @@ impl Model {
 
     pub fn open(&mut self, asks: &Asks, path: &str, mode: Mode, claiming: bool, handle: u64) {
         let ino = self.names[path];
+        let several = self.names_of(ino).len() > 1;
         let node = self.nodes.get_mut(&ino).unwrap();
         let hold = node.hold.as_ref().unwrap();
         if mode.truncate && hold.held_by(asks) {
@@ -218,6 +323,8 @@ impl Model {
             claiming,
             by: asks.clone(),
             mode,
+            // Who cannot be told apart is not known by what it looked up.
+            through: (!several || asks.requester.is_some()).then(|| path.to_owned()),
         };
         self.opens.insert(handle, open);
     }

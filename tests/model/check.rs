@@ -6,7 +6,7 @@ use boardlock::lock::Table;
 use boardlock::lock::attributes::{Attributes, Kind};
 use boardlock::lock::claim::{Claim, Holder as Held};
 use boardlock::lock::effect::Effect;
-use boardlock::lock::ids::{Ino, ProcessId};
+use boardlock::lock::ids::{Handle, Ino, ProcessId};
 use boardlock::lock::time::{BootTime, Expiry};
 
 use super::driver::{Lie, Run, Wrong};
@@ -78,6 +78,7 @@ impl Run {
     /// with the model.
     pub fn observe(&mut self) -> Result<(), Wrong> {
         self.carry_out()?;
+        self.compare_opens()?;
         let view = View::of(&self.table, &self.world);
         self.only_the_living(&view)?;
         self.compare_names(&view)?;
@@ -90,6 +91,30 @@ impl Run {
         self.compare_deadlines()?;
         self.view = view;
         self.save()
+    }
+
+    /// Which open files are of one inode.
+    fn compare_opens(&mut self) -> Result<(), Wrong> {
+        let handles: Vec<u64> = self.model.opens.keys().copied().collect();
+        for handle in handles.iter().copied() {
+            let Some(ino) = self.table.opened(Handle(handle)) else {
+                return Err(format!("open file {handle} is gone"));
+            };
+            self.last_ino = self.last_ino.max(ino.0);
+            if self.model.opens[&handle].node > u64::MAX / 2 {
+                self.model.number(handle, ino.0);
+            }
+        }
+        for handle in handles {
+            let (is, should) = (
+                self.table.opened(Handle(handle)),
+                self.model.opens[&handle].node,
+            );
+            if is != Some(Ino(should)) {
+                return Err(format!("open file {handle} is of {is:?}, not of {should}"));
+            }
+        }
+        Ok(())
     }
 
     /// A refusal changed nothing.

@@ -99,6 +99,7 @@ impl Run {
                 opens: BTreeMap::new(),
                 fresh: BTreeSet::new(),
                 holds: 0,
+                unnumbered: u64::MAX,
             },
             world,
             lie,

@@ -122,6 +122,8 @@ impl Run {
             return Ok(Err(libc::EISDIR));
         }
         let expect = self.model.judge_open(asks, &path, mode);
+        let (thread, at) = (asks.caller().thread, (dir, name.as_bytes()));
+        self.table.walked(thread, asks.caller().uid(), at, ino);
         let opened = self.open_inode(asks, ino, open_mode(mode));
         if let Ok(handle) = opened {
             self.files.push((handle, place));

@@ -97,6 +97,8 @@ pub struct Open {
     pub claiming: bool,
     pub by: Asks,
     pub mode: Mode,
+    /// The name by which it was opened; none for each that the inode has.
+    pub through: Option<String>,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,8 @@ pub struct Model {
     /// The boards that were acquired since this was last cleared.
     pub fresh: BTreeSet<String>,
     pub holds: u64,
+    /// Inodes whose numbers are the table's to give: these count down.
+    pub unnumbered: u64,
 }
 
 /// What is above a path; none for one in the lock directory itself.

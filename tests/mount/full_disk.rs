@@ -1,23 +1,56 @@
 //! A disk that fills up: nobody is given what cannot be recorded, and nobody loses
 //! what was.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::time::Duration;
 
+use boardlock::fault::Point;
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::fault::{CAN, Faults};
 use crate::lab::Lab;
 use crate::process::{PATIENCE, eventually};
-use crate::restart::Small;
 use crate::site::Site;
+use crate::small::Small;
 use crate::trial::ROOT;
 
 pub fn tests() -> Vec<Trial> {
-    trials![nobody_is_handed_what_cannot_be_recorded(
-        ROOT, "mount", "umount", "flock"
-    )]
+    trials![
+        nobody_is_handed_what_cannot_be_recorded(ROOT, "mount", "umount", "flock");
+        who_was_granted_a_lock_is_told_so(ROOT, "mount", "umount", "flock");
+    ]
+}
+
+fn who_was_granted_a_lock_is_told_so() {
+    if !CAN {
+        eprintln!("this build has no faults on purpose");
+        return;
+    }
+    let place = Site::new();
+    let small = Small::new(&place.path("small"));
+    let file = small.0.join("state");
+    let faults = Faults::new();
+    let lab = Lab::faulty(&["--state", file.to_str().unwrap()], faults.dir());
+    let mut holder = lab.shell();
+    holder.ok("exec 9>b; flock 9");
+    let script = "exec 8>>b; flock 8; echo $?; read line";
+    let mut waiter = lab.spawn("sh", script);
+    eventually("it waits", PATIENCE, || lab.status("b")["waiters"] == "1");
+    Small::fill(&small.0);
+    // It is recorded that it has the lock, for which there is room, and whoever is to
+    // tell it so dies. The next one cannot give out any more.
+    let from = lab.log().len();
+    faults.arm(Point::Recorded, 1, "kill");
+    holder.ok("flock -u 9");
+    lab.wait_for_log_from(from, |line| line.contains("is served on"));
+    assert!(faults.is_done(Point::Recorded));
+    waiter.expect("0");
+    lab.sh("sh", "flock -n b true").fails(1);
+    Small::empty(&small.0);
+    waiter.kill();
+    eventually("it is free", PATIENCE, || {
+        lab.sh("sh", "flock -n b true").status.success()
+    });
 }
 
 fn nobody_is_handed_what_cannot_be_recorded() {
@@ -32,13 +65,7 @@ fn nobody_is_handed_what_cannot_be_recorded() {
         "exec 8>>b; flock 8 && echo have; read line; flock -u 8",
     );
     eventually("it waits", PATIENCE, || lab.status("b")["waiters"] == "1");
-    let mut full = OpenOptions::new();
-    let mut full = full
-        .append(true)
-        .create(true)
-        .open(small.0.join("full"))
-        .unwrap();
-    while full.write_all(&[0; 4096]).is_ok() {}
+    Small::fill(&small.0);
     // What is reserved is used up, by what is no giving back.
     let note = "x".repeat(4000);
     for _ in 0..60 {
@@ -52,8 +79,7 @@ fn nobody_is_handed_what_cannot_be_recorded() {
     kill_process(serves, Signal::KILL).unwrap();
     lab.wait_for_log_from(from, |line| line.contains("is served on"));
     let has = waiter.next_line(Duration::from_millis(500));
-    drop(full);
-    std::fs::remove_file(small.0.join("full")).unwrap();
+    Small::empty(&small.0);
     let mut again = holder.run("flock -n 9");
     eventually("there is room", PATIENCE, || {
         again = holder.run("flock -n 9");

@@ -10,6 +10,7 @@ mod trial;
 mod acquire;
 mod callers;
 mod client;
+mod commands;
 mod death;
 mod directories;
 mod execs;
@@ -20,6 +21,8 @@ mod harness;
 mod holders;
 mod hostile;
 mod inside;
+
+mod keeper;
 mod lab;
 mod leaving;
 mod lockers;
@@ -41,11 +44,16 @@ mod polling;
 mod process;
 mod queue;
 mod races;
+#[path = "../histories/random.rs"]
+mod random;
 mod release;
 mod restart;
+mod run;
 mod sessions;
+mod several_names;
 mod shown;
 mod site;
+mod small;
 mod smoke;
 mod status;
 mod survival;
@@ -75,6 +83,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         acquire::tests(),
         callers::tests(),
+        commands::tests(),
         death::tests(),
         directories::tests(),
         execs::tests(),
@@ -84,6 +93,8 @@ fn main() -> std::process::ExitCode {
         holders::tests(),
         hostile::tests(),
         inside::tests(),
+
+        keeper::tests(),
         leaving::tests(),
         lockers::tests(),
         locks::tests(),
@@ -102,7 +113,9 @@ fn main() -> std::process::ExitCode {
         races::tests(),
         restart::tests(),
         release::tests(),
+        run::tests(),
         sessions::tests(),
+        several_names::tests(),
         smoke::tests(),
         status::tests(),
         survival::tests(),

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         what_is_taken_over_is_held_like_any_other(ROOT);
         taken_over_boards_end_with_process_and_expiry;
         strange_files_do_no_harm;
+        the_name_of_what_tells_about_it_is_no_board;
         files_of_one_user_count_as_his(ROOT);
     ]
 }
@@ -234,6 +235,16 @@ fn taken_over_boards_end_with_process_and_expiry() {
     eventually("its time is up", PATIENCE, || {
         lab.holder("expiry").is_none()
     });
+}
+
+fn the_name_of_what_tells_about_it_is_no_board() {
+    let sleeper = Sleeper::new();
+    let lab = Lab::over(&["--over"], |dir| {
+        write(dir, ".boardlock", format!("0 {}\n", sleeper.pid()));
+    });
+    lab.wait_for_log(|line| line.contains(".boardlock: not taken over: the lock directory"));
+    let output = lab.sh("sh", "ls -A; test -f .boardlock/status.json").ok();
+    assert_eq!(output.stdout, "");
 }
 
 fn strange_files_do_no_harm() {

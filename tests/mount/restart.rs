@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::lab::{NOBODY, copy_program, serving};
 use crate::process::{Output, PATIENCE, Running, eventually};
 use crate::site::{Site, end};
+use crate::small::Small;
 use crate::trial::{ROOT, which};
 
 pub fn tests() -> Vec<Trial> {
@@ -332,27 +333,6 @@ fn none_is_recorded_that_was_not_wanted() {
     assert_eq!(tell(&mut one, "touch $L/a"), "= 0");
     served.again();
     assert_eq!(served.run("ls $L").ok().stdout, "");
-}
-
-/// A file system of its own with little room.
-pub struct Small(pub std::path::PathBuf);
-
-impl Small {
-    pub fn new(dir: &Path) -> Small {
-        fs::create_dir(dir).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
-            .arg(dir)
-            .status();
-        assert!(mounted.unwrap().success());
-        Small(dir.to_owned())
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 fn a_full_disk_gives_nothing_out_and_takes_back() {

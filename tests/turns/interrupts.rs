@@ -54,6 +54,8 @@ impl Stage {
 
     fn lock(&self, seat: &Seat, request: u64) {
         seat.request.set(Some(request));
+        // As `Service::may_be_put_aside`.
+        self.state.lock().unwrap().early.begin(request);
         let turn = self.turns.wait(seat, Instant::now(), LONG).unwrap();
         for _ in 0..thread_rng().gen_range(0..4) {
             thread::yield_now();
@@ -65,6 +67,7 @@ impl Stage {
         if state.early.take(&request) {
             state.end(request);
         }
+        state.early.end(&request);
     }
 
     /// As `Service::interrupted`.
@@ -72,7 +75,7 @@ impl Stage {
         let mut state = self.state.lock().unwrap();
         match state.waiting.contains(&request) {
             true => state.end(request),
-            false => state.early.keep(request, self.turns.is_overtaking()),
+            false => state.early.keep(&request),
         }
     }
 

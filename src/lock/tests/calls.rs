@@ -26,7 +26,10 @@ impl Lab {
     /// open(2) with O_CREAT.
     pub fn create(&mut self, who: &Caller, path: &str, mode: OpenMode) -> Result<Handle, Refusal> {
         match self.find(path) {
-            Ok(ino) => self.open_ino(who, ino, mode),
+            Ok(ino) => {
+                self.walk(who, path);
+                self.open_ino(who, ino, mode)
+            }
             Err(Refusal::Missing) => {
                 let made = self.make(who, path, Make::File, false, Some(mode))?;
                 Ok(made.1.unwrap())
@@ -57,7 +60,15 @@ impl Lab {
     /// open(2) without O_CREAT.
     pub fn open(&mut self, who: &Caller, path: &str, mode: OpenMode) -> Result<Handle, Refusal> {
         let ino = self.find(path)?;
+        self.walk(who, path);
         self.open_ino(who, ino, mode)
+    }
+
+    /// LOOKUP, which comes before an OPEN.
+    pub fn walk(&mut self, who: &Caller, path: &str) {
+        if let (Ok(at), Ok(ino)) = (self.at(path), self.find(path)) {
+            self.table.walked(who.thread, who.uid(), at, ino);
+        }
     }
 
     /// OPEN as the kernel asks it, by one who does not wait.

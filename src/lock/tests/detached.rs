@@ -195,3 +195,37 @@ fn who_left_it_to_its_user_sets_its_times_no_more() {
     let set = lab.utimens(&program, "b", SetTime::Now);
     assert_eq!(set, Err(Refusal::Busy));
 }
+
+#[test]
+fn its_user_has_its_lease_begin_anew() {
+    let mut lab = Lab::with_lease(60);
+    lab.touch(&detached(ALICE), "b").unwrap();
+    let ino = lab.ino("b");
+    lab.pass(50);
+    let now = lab.now;
+    assert_eq!(lab.table.renew(&now, &alice(), ino), Ok(()));
+    assert_eq!(lab.status("b").expires_in, Some(60));
+    assert_eq!(
+        lab.table.renew(&now, &bob(), ino),
+        Err(Refusal::NotPermitted)
+    );
+    // An expiry of its own gives way to a later one only.
+    for (own, after) in [(30, 60), (90, 90)] {
+        let at = Some(now.wall.secs + own);
+        assert_eq!(lab.table.set_expires(&now, &alice(), ino, at, None), Ok(()));
+        assert_eq!(lab.table.renew(&now, &alice(), ino), Ok(()));
+        assert_eq!(lab.status("b").expires_in, Some(after));
+    }
+}
+
+#[test]
+fn without_a_lease_there_is_none_to_begin_anew() {
+    let mut lab = held();
+    let ino = lab.ino("b");
+    let now = lab.now;
+    assert_eq!(
+        lab.table.renew(&now, &alice(), ino),
+        Err(Refusal::NoAttribute)
+    );
+    assert_eq!(lab.status("b").expires, None);
+}

@@ -104,16 +104,31 @@ fn made_again_as_something_else_it_has_another() {
 }
 
 #[test]
-fn an_inode_comes_back_under_one_of_its_names_only() {
+fn an_inode_comes_back_under_the_name_by_which_it_was_opened() {
     let mut lab = linked();
     let handle = lab.open(&bob(), "b", READ).unwrap();
-    let ino = lab.ino("b");
     lab.died(SCRIPT);
+    let ino = lab.table.opened(handle).unwrap();
     lab.touch(&bob(), "tmp").unwrap();
-    assert_eq!(lab.ino("tmp"), ino);
+    assert_ne!(lab.ino("tmp"), ino);
+    assert_eq!(lab.fstat(handle).links, 0);
     lab.touch(&alices_other_job(), "b").unwrap();
-    assert_ne!(lab.ino("b"), ino);
+    assert_eq!(lab.ino("b"), ino);
     assert_eq!(lab.fstat(handle).links, 1);
+}
+
+#[test]
+fn one_that_may_be_known_by_each_of_its_names_comes_back_under_none() {
+    let mut lab = linked();
+    // Nothing was looked up before.
+    let handle = lab.open_ino(&bob(), lab.ino("b"), READ).unwrap();
+    lab.died(SCRIPT);
+    let ino = lab.table.opened(handle).unwrap();
+    for name in ["tmp", "b"] {
+        lab.touch(&alices_other_job(), name).unwrap();
+        assert_ne!(lab.ino(name), ino);
+    }
+    assert_eq!(lab.fstat(handle).links, 0);
 }
 
 #[test]

@@ -21,7 +21,8 @@ impl Lab {
         WaitId(self.waits)
     }
 
-    fn call(&self, who: &Caller, handle: Handle, class: Class, owner: u64) -> LockCall {
+    /// What a call asks for, of the whole board.
+    pub fn call(&self, who: &Caller, handle: Handle, class: Class, owner: u64) -> LockCall {
         LockCall {
             handle,
             class,
@@ -155,6 +156,7 @@ impl Lab {
         mode: OpenMode,
     ) -> Result<WaitId, Result<Handle, Refusal>> {
         let ino = self.ino(path);
+        self.walk(who, path);
         let wait = self.next_wait();
         match self.table.open(&self.now, who, ino, mode, Some(wait)) {
             Ok(Opened::Waits) => Ok(wait),

@@ -66,6 +66,22 @@ fn a_free_boards_lock_goes_with_unlock_and_close() {
 }
 
 #[test]
+fn who_asks_for_what_he_has_takes_nothing() {
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    let bobs = opened(&mut lab, &bob());
+    let has = |lab: &Lab, who: &Caller, file, kind| {
+        let call = lab.call(who, file, crate::lock::file_lock::Class::Flock, file.0);
+        lab.table.has_just(&call, kind, &lab.now)
+    };
+    assert!(has(&lab, &alice(), file, Exclusive));
+    assert!(!has(&lab, &alice(), file, Shared), "it would be another");
+    assert!(!has(&lab, &bob(), bobs, Exclusive));
+    lab.unflock(&alice(), file);
+    assert!(!has(&lab, &alice(), file, Exclusive));
+}
+
+#[test]
 fn others_are_refused_or_wait() {
     let mut lab = Lab::new();
     let file = locked(&mut lab, &alice());
@@ -890,4 +906,51 @@ fn who_comes_while_the_first_is_away_waits() {
     lab.close(file);
     // ESTALE to a program that locks.
     assert!(lab.wait_flock(&root(), roots, Exclusive).is_ok());
+}
+
+#[test]
+fn two_of_an_open_file_that_do_not_come_back_leave_no_lock() {
+    for order in [[Shared, Exclusive], [Exclusive, Shared]] {
+        let (mut lab, file, bobs) = impatient();
+        for kind in order {
+            let wait = lab.wait_flock(&bob(), bobs, kind).unwrap();
+            lab.pass(10);
+            lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+        }
+        lab.unflock(&alice(), file);
+        lab.pass(2);
+        assert!(lab.is_free("b"));
+        let ino = lab.table.opened(bobs).unwrap();
+        assert!(lab.table.node(ino).unwrap().locks.is_empty());
+        // It is anyone's.
+        assert_eq!(lab.flock(&alice(), file, Exclusive), Ok(Tried::Granted));
+        lab.pass(20);
+        assert_eq!(
+            lab.flock(&bob(), bobs, Exclusive),
+            Err(Refusal::BusyNow),
+            "alice has it"
+        );
+        lab.close(bobs);
+        lab.close(file);
+        assert_eq!(lab.table.residue(), 0);
+    }
+}
+
+#[test]
+fn who_does_not_come_back_gets_nothing_of_a_board_that_was_removed() {
+    let (mut lab, file, bobs) = impatient();
+    lab.unflock(&alice(), file);
+    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
+    lab.fcntl(&bob(), bobs, 2, (0, 9), Shared).unwrap();
+    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+    lab.unfcntl(&alice(), file, 1, (0, 9));
+    // Bob has it, and his user gives it back by `rm`.
+    lab.rm(&root(), "b").unwrap();
+    assert!(lab.is_free("b"));
+    assert_eq!(lab.flock(&alice(), file, Exclusive), Ok(Tried::Granted));
+    lab.pass(2);
+    let node = lab.table.node(lab.ino("b")).unwrap();
+    assert_eq!(node.locks.len(), 1, "alice's");
 }

@@ -22,6 +22,7 @@ mod names;
 mod never;
 mod release;
 mod rename;
+mod several_names;
 mod sound;
 mod status;
 mod times;

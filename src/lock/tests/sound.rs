@@ -125,3 +125,34 @@ fn what_belongs_to_nothing_is_left_out() {
     let (back, all) = restored(&lab, saved);
     assert_eq!((all.lost, back.residue()), (5, 0));
 }
+
+#[test]
+fn who_polls_what_is_no_board_is_remembered_on_the_same_connection() {
+    let mut lab = Lab::new();
+    lab.table.track();
+    // The lock directory itself.
+    lab.table.take_changes(&lab.now);
+    let handle = Handle((1 << 62) + 5);
+    lab.table.watched_as(handle, 17);
+    let changes = lab.table.take_changes(&lab.now);
+    assert_eq!(
+        changes.values,
+        [(Key::Watcher(handle), Some(Value::Watcher(17)))]
+    );
+    let mut saved = lab.table.saved(&lab.now);
+    // Not one of the table's own.
+    saved
+        .values
+        .insert(Key::Watcher(Handle(5)), Value::Watcher(18));
+    for (how, pollers) in [(Return::Connected, vec![17]), (Return::SameBoot, vec![])] {
+        let mut next = Lab::new();
+        let restored = next
+            .table
+            .restore(&next.now, saved.clone(), how, |_| Vec::new());
+        assert_eq!((restored.lost, next.table.pollers()), (1, pollers));
+    }
+    lab.table.unwatched(handle);
+    let changes = lab.table.take_changes(&lab.now);
+    assert_eq!(changes.values, [(Key::Watcher(handle), None)]);
+    assert_eq!(lab.table.residue(), 0);
+}

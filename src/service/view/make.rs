@@ -49,14 +49,14 @@ impl Service {
             }
             // Each as of a moment after all of them have asked.
             asked.sort_by_key(|asked| asked.file);
-            let mut made: Option<(File, u64, Arc<[u8]>)> = None;
+            let mut made: Option<(File, u64, Arc<Vec<u8>>)> = None;
             for asked in asked {
                 let (seen, text) = match &made {
                     Some((file, seen, text)) if *file == asked.file => (*seen, Arc::clone(text)),
                     _ => {
                         // What changes meanwhile may be in it, or not.
                         let seen = self.act(|desk| desk.version(asked.file));
-                        let text: Arc<[u8]> = self.view_text(asked.file).into();
+                        let text: Arc<Vec<u8>> = Arc::new(self.view_text(asked.file));
                         made = Some((asked.file, seen, Arc::clone(&text)));
                         (seen, text)
                     }

@@ -37,7 +37,7 @@ struct Opened {
     file: File,
     uid: Uid,
     /// What its reads show.
-    text: Option<Arc<[u8]>>,
+    text: Option<Arc<Vec<u8>>>,
     /// As of which change.
     seen: Option<u64>,
     /// Of the events: how far it has read.
@@ -115,12 +115,12 @@ impl View {
     }
 
     /// What an open file shows from an offset on; none if that is kept no more.
-    pub fn text(&self, handle: Handle) -> Option<Arc<[u8]>> {
+    pub fn text(&self, handle: Handle) -> Option<Arc<Vec<u8>>> {
         self.opens.get(&handle)?.text.clone()
     }
 
     /// Keeps what an open file shows from now on, as of this change.
-    pub(super) fn show(&mut self, asked: &Asked, text: &Arc<[u8]>, seen: u64) {
+    pub(super) fn show(&mut self, asked: &Asked, text: &Arc<Vec<u8>>, seen: u64) {
         let handle = asked.handle;
         let opened = self.know(handle, asked.file, asked.uid);
         opened.text = Some(Arc::clone(text));
@@ -232,11 +232,11 @@ mod tests {
 
     const USER: Uid = Uid(1);
 
-    fn text(length: usize) -> Arc<[u8]> {
-        vec![b'x'; length].into()
+    fn text(length: usize) -> Arc<Vec<u8>> {
+        Arc::new(vec![b'x'; length])
     }
 
-    fn read(view: &mut View, handle: Handle, uid: Uid, text: &Arc<[u8]>) {
+    fn read(view: &mut View, handle: Handle, uid: Uid, text: &Arc<Vec<u8>>) {
         let asked = Asked {
             handle,
             file: File::Status,

@@ -206,12 +206,13 @@ impl Service {
     }
 
     /// Whether there is something new to be read through an open file of the
-    /// directory; `tell` is called at the next change.
+    /// directory; `tell` is called at the next change; with the number by which the
+    /// kernel knows who polls.
     pub fn view_poll(
         &self,
         sender: Sender,
         (ino, handle): (Ino, Handle),
-        tell: Option<Tell>,
+        tell: Option<(u64, Tell)>,
     ) -> bool {
         let Some(Ok(Place::File(file))) = place(ino) else {
             return true;
@@ -221,7 +222,8 @@ impl Service {
                 File::Events => desk.view.has_events(handle, &desk.chronicle.events.ring),
                 _ => desk.view.seen(handle) != Some(desk.version(file)),
             };
-            if let Some(tell) = tell {
+            if let Some((number, tell)) = tell {
+                desk.table.watched_as(handle, number);
                 desk.view.poll(handle, file, sender.user.uid, tell);
             }
             new
@@ -232,7 +234,10 @@ impl Service {
     pub(in crate::service) fn view_close(&self, handle: Handle) -> bool {
         let ours = is_view_handle(handle);
         if ours {
-            self.state.lock().view.close(handle);
+            self.act(|desk| {
+                desk.view.close(handle);
+                desk.table.unwatched(handle);
+            });
         }
         ours
     }

@@ -26,8 +26,11 @@ const SLICE: usize = 128;
 /// How long the history's file may take to be read before what there is is told.
 const READING: Duration = Duration::from_secs(5);
 
-/// Boards by their paths.
-type Boards = BTreeMap<Vec<u8>, Board>;
+/// Boards by their paths, as they are told.
+type Boards = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Some of them.
+type Slice = Vec<(Vec<u8>, Board)>;
 
 impl Service {
     /// All boards, each as of a moment since this was called, with a slice of them
@@ -38,7 +41,17 @@ impl Service {
         let mut dirs = VecDeque::from([Ino::ROOT]);
         while let Some(dir) = dirs.pop_front() {
             let mut place = 0;
-            while let Some(next) = self.act(|desk| desk.slice(dir, place, &mut boards, &mut dirs)) {
+            loop {
+                let (next, slice) = self.act(|desk| desk.slice(dir, place, &mut dirs));
+                // One that was given back and taken again meanwhile comes twice.
+                boards.extend(
+                    slice
+                        .iter()
+                        .map(|(path, board)| (path.clone(), to_json(board))),
+                );
+                let Some(next) = next else {
+                    break;
+                };
                 place = next;
                 thread::yield_now();
             }
@@ -53,8 +66,7 @@ impl Service {
             now_unix: now.secs,
             boards: Vec::new(),
         };
-        let boards = boards.values().map(to_json);
-        with_lines(to_json(&head), boards)
+        with_lines(to_json(&head), boards.into_values())
     }
 
     /// The holds that ended.
@@ -88,22 +100,22 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 }
 
 impl Desk<'_> {
-    /// Adds the boards of a directory after a place, and the directories in it, as far
-    /// as a slice goes. The place to go on after; none when there are no more.
-    fn slice(
-        &mut self,
-        dir: Ino,
-        place: u64,
-        boards: &mut Boards,
-        dirs: &mut VecDeque<Ino>,
-    ) -> Option<u64> {
+    /// The boards of a directory after a place, as far as a slice goes, and where to go
+    /// on after them, if there are more. Notes the directories in it.
+    fn slice(&mut self, dir: Ino, place: u64, dirs: &mut VecDeque<Ino>) -> (Option<u64>, Slice) {
         for process in self.watch.ended_by_now() {
             self.table.died(process, &self.now);
         }
-        let entries = self.table.directory(dir).ok()?.after(place).take(SLICE);
-        let entries: Vec<(u64, Vec<u8>, Ino)> = entries
-            .map(|(place, name, ino)| (place, name.to_vec(), ino))
-            .collect();
+        let entries: Vec<(u64, Vec<u8>, Ino)> = match self.table.directory(dir) {
+            Ok(directory) => directory
+                .after(place)
+                .take(SLICE)
+                .map(|(place, name, ino)| (place, name.to_vec(), ino))
+                .collect(),
+            // It is gone meanwhile.
+            Err(_) => Vec::new(),
+        };
+        let mut boards = Vec::new();
         for (_, name, ino) in &entries {
             let Ok(node) = self.table.node(*ino) else {
                 continue;
@@ -116,11 +128,10 @@ impl Desk<'_> {
                 let status = self.table.status(*ino, &self.now);
                 let path = self.table.path_of(dir, name);
                 let board = self.board(&path, kind, status);
-                // One that was given back and taken again meanwhile comes twice.
-                boards.insert(path, board);
+                boards.push((path, board));
             }
         }
-        entries.last().map(|(place, ..)| *place)
+        (entries.last().map(|(place, ..)| *place), boards)
     }
 
     fn board(&mut self, path: &[u8], kind: Kind, status: Status) -> Board {

@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
         thousands_of_waiters_hold_up_nobody_else(ROOT, "python3");
         a_board_that_thousands_wait_for_is_told_of_in_short(ROOT, "python3");
         what_is_left_half_read_fills_no_memory(ROOT, "python3");
+        a_status_that_is_left_half_read_fills_no_memory(ROOT, "python3");
+        whoever_reads_the_status_without_end_holds_up_nobody_else(ROOT, "python3");
         whoever_takes_and_frees_without_end_fills_no_log(ROOT, "python3");
         whoever_waits_without_end_fills_no_log(ROOT, "python3");
         a_deep_tree_of_processes_holds_up_nobody_else(ROOT, "python3");
@@ -114,6 +116,54 @@ fn what_is_left_half_read_fills_no_memory() {
     is_served(&mut alice, "beside open files");
     // Who reads them on reads the rest.
     assert_eq!(bob.ok("len(os.pread(20, 4096, 1))"), "4095");
+}
+
+/// Takes this many boards, with a note of this length each.
+fn many(client: &mut Client, count: usize, note: usize) {
+    client.ok(&format!(
+        "[open('board-%05d' % n, 'w').write('x' * {note}) for n in range({count})]; None"
+    ));
+}
+
+fn a_status_that_is_left_half_read_fills_no_memory() {
+    let lab = Lab::new(&[]);
+    let mut bob = lab.python_as(BOB);
+    many(&mut bob, 500, 4000);
+    bob.ok("half = lambda: os.read(os.open('.boardlock/status.json', os.O_RDONLY), 1)");
+    assert_eq!(bob.ok("os.stat('.boardlock/status.json').st_size"), "0");
+    bob.ok("first = os.open('.boardlock/status.json', os.O_RDONLY); os.read(first, 1) and None");
+    // Each is another: none of them can be kept for several.
+    bob.ok("[(half(), os.utime('board-00000')) for _ in range(20)]; None");
+    let before = resident(lab.daemon_pid());
+    bob.ok("[(half(), os.utime('board-00000')) for _ in range(80)]; None");
+    let more = resident(lab.daemon_pid()).saturating_sub(before);
+    // Eighty times 2 MB would be 160 MB.
+    assert!(more < 64 << 10, "{more} KiB");
+    // What is no more is not made up for by what is there now.
+    let read_on = bob.run("os.pread(first, 100, 1)");
+    assert_eq!(read_on.outcome, "ESTALE");
+    bob.ok("import json");
+    let whole = "len(json.loads(os.pread(first, 1 << 26, 0))['boards'])";
+    assert_eq!(bob.ok(whole), "500");
+}
+
+fn whoever_reads_the_status_without_end_holds_up_nobody_else() {
+    let lab = Lab::new(&[]);
+    let mut bob = lab.python_as(BOB);
+    many(&mut bob, 2000, 10);
+    let mut readers: Vec<Client> = (0..20).map(|_| lab.python_as(BOB)).collect();
+    for reader in &mut readers {
+        reader.begin("[read('.boardlock/status.json') for _ in range(100_000)]");
+    }
+    let mut alice = lab.python_as(ALICE);
+    for _ in 0..5 {
+        is_served(&mut alice, "while others read");
+    }
+    // What she reads is no older than her asking for it.
+    alice.ok("touch('hers')");
+    alice.ok("import json");
+    let told = "[b['uid'] for b in json.loads(read('.boardlock/status.json'))['boards'] if b['board'] == 'hers']";
+    assert_eq!(alice.ok(told), format!("[{ALICE}]"));
 }
 
 fn lines_of(lab: &Lab, user: u32) -> usize {
