@@ -93,7 +93,6 @@ fn main() -> std::process::ExitCode {
         holders::tests(),
         hostile::tests(),
         inside::tests(),
-
         keeper::tests(),
         leaving::tests(),
         lockers::tests(),
