@@ -5,25 +5,17 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::directory::{LockDirectory, Trouble, shown};
-use super::told::understood;
+use super::directory::{LockDirectory, Trouble};
 use crate::schema::StatusFile;
 
 /// The file.
 const NAME: &str = "status.json";
-
-/// So often it is tried to read it in one piece, while whoever serves changes or other
-/// files of the same user drive out what was read of this one.
-const TRIES: usize = 20;
-/// After so long.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a wait is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,20 +70,11 @@ impl<'a> Changes<'a> {
     /// # Errors
     /// When that cannot be read; says what to do.
     pub fn status(&mut self) -> Result<StatusFile, Trouble> {
-        let mut tries = 0;
-        let text = loop {
-            tries += 1;
-            match whole(&self.file) {
-                Ok(text) => break text,
-                // What it was read from so far is not kept any more.
-                Err(error) if error.raw_os_error() == Some(libc::ESTALE) && tries < TRIES => {
-                    std::thread::sleep(PAUSE);
-                    self.file = open(self.dir)?;
-                }
-                Err(error) => return Err(self.dir.unreadable(NAME, &error)),
-            }
-        };
-        understood(&text).map_err(|why| Trouble(format!("{}: {why}", shown(&self.dir.told(NAME)))))
+        let text = self
+            .dir
+            .text(NAME, Some(&self.file))
+            .map_err(|error| self.dir.unreadable(NAME, &error))?;
+        self.dir.understand(NAME, &text)
     }
 
     /// Waits, for so long at most.
@@ -145,24 +128,6 @@ impl<'a> Changes<'a> {
 
 fn open(dir: &LockDirectory) -> Result<File, Trouble> {
     File::open(dir.told(NAME)).map_err(|error| dir.unreadable(NAME, &error))
-}
-
-/// All that there is, of one moment. The size that the file shows says nothing.
-fn whole(file: &File) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let mut buffer = vec![0; 128 * 1024];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(text),
-            Ok(count) => {
-                text.extend(buffer.iter().take(count));
-                at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Ends the program as the signal would have, had it not been waited for: who started it

@@ -1,6 +1,9 @@
 //! Reading what the files in `.boardlock` say.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,6 +11,12 @@ use serde_json::Value;
 use super::directory::{LockDirectory, Trouble, shown};
 use crate::printable::{escape, unprintable};
 use crate::schema::{self, HistoryFile, StatusFile};
+
+/// So often it is tried to read a file in one piece, while whoever serves changes or
+/// other files of the same user drive out what was read of this one.
+const TRIES: usize = 20;
+/// After so long.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl LockDirectory {
     /// The boards as they are now.
@@ -27,9 +36,39 @@ impl LockDirectory {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T, Trouble> {
-        let file = self.told(name);
-        let text = std::fs::read(&file).map_err(|error| self.unreadable(name, &error))?;
-        understood(&text).map_err(|why| Trouble(format!("{}: {why}", shown(&file))))
+        let text = self
+            .text(name, None)
+            .map_err(|error| self.unreadable(name, &error))?;
+        self.understand(name, &text)
+    }
+
+    /// All of a file, of one moment; from `open`, if that is an open file of it, else
+    /// from one opened for that.
+    pub(super) fn text(&self, name: &str, open: Option<&File>) -> io::Result<Vec<u8>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let text = match open {
+                Some(file) => whole(file),
+                None => File::open(self.told(name)).and_then(|file| whole(&file)),
+            };
+            match text {
+                // What the rest of it was to be read from is not kept any more.
+                Err(error) if error.raw_os_error() == Some(libc::ESTALE) && tries < TRIES => {
+                    std::thread::sleep(PAUSE);
+                }
+                text => return text,
+            }
+        }
+    }
+
+    /// What the text of a file says.
+    pub(super) fn understand<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        text: &[u8],
+    ) -> Result<T, Trouble> {
+        understood(text).map_err(|why| Trouble(format!("{}: {why}", shown(&self.told(name)))))
     }
 
     /// What a file in `.boardlock` that cannot be read means, and what to do about it.
@@ -55,8 +94,26 @@ impl LockDirectory {
     }
 }
 
+/// All that there is, of one moment. The size that the file shows says nothing.
+fn whole(file: &File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(text),
+            Ok(count) => {
+                text.extend(buffer.iter().take(count));
+                at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// What one of the files says.
-pub(super) fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if let Some(version) = value.get("version").and_then(Value::as_u64)
         && version > u64::from(schema::VERSION)
