@@ -110,9 +110,6 @@ impl Desk<'_> {
     /// The boards of a directory after a place, as far as a slice goes, and where to go
     /// on after them, if there are more. Notes the directories in it.
     fn slice(&mut self, dir: Ino, place: u64, dirs: &mut VecDeque<Ino>) -> (Option<u64>, Slice) {
-        for process in self.watch.ended_by_now() {
-            self.table.died(process, &self.now);
-        }
         let entries: Vec<(u64, Vec<u8>, Ino)> = match self.table.directory(dir) {
             Ok(directory) => directory
                 .after(place)
@@ -124,6 +121,8 @@ impl Desk<'_> {
         };
         let mut boards = Vec::new();
         for (_, name, ino) in &entries {
+            // Not all that are watched: these are many, and this is one slice of many.
+            self.settle(*ino);
             let Ok(node) = self.table.node(*ino) else {
                 continue;
             };
