@@ -193,8 +193,17 @@ fn a_shell_with_jobs_of_its_own() {
     terminal.shows("Stopped");
     terminal.say("kill %1; echo fi''ne");
     terminal.shows("fine");
+    // Ctrl-C is for the job in the foreground alone.
+    terminal.say("sleep 2000");
+    terminal.runs("sleep");
     terminal.press("C-c");
+    terminal.runs("bash");
+    terminal.say("echo af''ter");
+    terminal.shows("after");
     terminal.say("exit 7");
+    eventually("it has ended", PATIENCE, || {
+        crate::shown::holder(&lab, "b").is_none()
+    });
     terminal.say("echo got $?");
     terminal.shows("got 7");
     becomes_free(&lab, "b");
