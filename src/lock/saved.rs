@@ -80,7 +80,7 @@ pub enum Key {
     Open(Handle),
     /// A lock that waits.
     Wait(WaitId),
-    /// An open file of what is no board, and is polled.
+    /// An open file of what is no board, and is polled; not in the first form.
     Watcher(Handle),
 }
 
@@ -93,9 +93,8 @@ pub enum Value {
     Open(SavedOpen),
     /// A lock that waits.
     Wait(SavedWaiter),
-    /// The number by which the kernel knows who polls it.
+    /// The number by which the kernel knows who polls it; not in the first form.
     Watcher(u64),
-
     /// An open file, and by which name it came; not in the first form.
     Named(SavedOpen, SavedName),
     /// Under an inode's key: it is free, and nobody has it open; not in the first form.

@@ -321,6 +321,12 @@ impl Play {
         while let Some(handle) = self.open_file() {
             self.table.close(&self.now, handle);
         }
+        let kept = self.table.saved(&self.now);
+        for key in kept.values.keys() {
+            if let Key::Watcher(handle) = key {
+                self.table.unwatched(*handle);
+            }
+        }
         for process in self.watched.clone() {
             self.table.died(process, &self.now);
         }

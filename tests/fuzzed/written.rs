@@ -134,6 +134,7 @@ enum Key {
     Inode(u64),
     Open(u64),
     Wait(u64),
+    Watcher(u64),
 }
 
 #[derive(Serialize)]
@@ -153,6 +154,7 @@ enum Value {
     Inode(Inode),
     Open(Open),
     Wait(Waiter),
+    Watcher(u64),
     Named(Open, Named),
     Free(Free),
 }
@@ -175,6 +177,7 @@ pub fn frame(bytes: &mut Bytes) -> Vec<u8> {
         let value = match value {
             Value::Open(open) if how < 6 => Value::Named(open, named(bytes)),
             Value::Inode(_) if how == 1 => Value::Free(free(bytes)),
+            Value::Wait(_) if how == 2 => Value::Watcher(far(bytes)),
             value => value,
         };
         let key = match (&value, how) {
@@ -182,6 +185,8 @@ pub fn frame(bytes: &mut Bytes) -> Vec<u8> {
             (Value::Inode(_) | Value::Free(_), _) => Key::Inode(ino(bytes)),
             (Value::Open(_) | Value::Named(..), _) => Key::Open(handle(bytes).0),
             (Value::Wait(_), _) => Key::Wait(bytes.below(4) as u64),
+            // Those of what is no board are beyond all that the table gives out.
+            (Value::Watcher(_), _) => Key::Watcher(far(bytes).saturating_add(1 << 62)),
         };
         values.push((key, Some(value)));
     }
@@ -191,10 +196,11 @@ pub fn frame(bytes: &mut Bytes) -> Vec<u8> {
 }
 
 fn any_key(bytes: &mut Bytes) -> Key {
-    match bytes.below(4) {
+    match bytes.below(5) {
         0 => Key::Inode(far(bytes)),
         1 => Key::Open(far(bytes)),
         2 => Key::Wait(far(bytes)),
+        3 => Key::Watcher(far(bytes)),
         _ => Key::Inode(ino(bytes)),
     }
 }
