@@ -11,6 +11,7 @@ use crate::client::{
     BOARD_COLUMNS, BoardColumn, Changes, Chosen, Clock, DirArgs, LockDirectory, Pattern, Screen,
     Trouble, Woken, board_table, choose, end_by, put, select,
 };
+use crate::inventory::suggest;
 use crate::schema::{Board, StatusFile};
 
 /// What stands after the options in `--help`.
@@ -24,7 +25,8 @@ is cut. Times are those of your time zone (TZ=UTC for UTC).
 States are held, overdue (held beyond its expiry), detached (a user's, with no process behind it),
 free, and out (out of service).
 
-Without an inventory only what is held is listed, and what is named and not held is free.
+Without an inventory only what is held is listed, and what is named and not held is free. With one,
+its free boards are listed, too, and what is named and not in it is an error.
 
 Exit codes:
   0  done; with -q: all of the boards are held
@@ -116,7 +118,11 @@ fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, T
     if args.watch {
         return view.watch();
     }
-    let (file, clock) = view.look(dir.status()?);
+    let file = dir.status()?;
+    if let Some(trouble) = unlisted(&file.boards, &asked) {
+        return Err(trouble);
+    }
+    let (file, clock) = view.look(file);
     if args.quiet {
         return Ok(quiet(&file.boards));
     }
@@ -130,6 +136,25 @@ fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, T
         super::complain(view.nothing());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said where there is an inventory and a board that was named is not in it:
+/// it is not free, it cannot be had.
+fn unlisted(boards: &[Board], asked: &[Pattern]) -> Option<Trouble> {
+    if !boards.iter().any(|board| board.inventory.is_some()) {
+        return None;
+    }
+    let is_there = |name: &&str| boards.iter().any(|board| board.board == **name);
+    let mut names = asked.iter().filter_map(Pattern::name);
+    let name = names.find(|name| !is_there(name))?;
+    let listed = boards.iter().map(|board| board.board.as_bytes());
+    let meant = match suggest::nearest(name.as_bytes(), listed) {
+        Some(nearest) => format!("; did you mean {}?", String::from_utf8_lossy(nearest)),
+        None => "; all are listed by: boardlock status".to_owned(),
+    };
+    Some(Trouble::new(format!(
+        "there is no board {name} in the inventory{meant}"
+    )))
 }
 
 fn quiet(boards: &[Board]) -> ExitCode {
@@ -201,6 +226,9 @@ impl View<'_> {
 
     fn watch(&self) -> Result<ExitCode, Trouble> {
         let mut changes = Changes::of(self.dir)?;
+        if let Some(trouble) = unlisted(&changes.status()?.boards, self.asked) {
+            return Err(trouble);
+        }
         let mut before: Option<(Vec<Board>, Screen)> = None;
         let mut timed = true;
         loop {
@@ -286,6 +314,27 @@ mod tests {
         assert_eq!(code(&["held", "overdue", "detached"]), held);
         assert_eq!(code(&["held", "free"]), free);
         assert_eq!(code(&[]), free);
+    }
+
+    #[test]
+    fn what_no_inventory_lists_is_not_called_free() {
+        let listed = Board {
+            board: "beagle".to_owned(),
+            inventory: Some(crate::schema::Listed::default()),
+            ..board("free", None)
+        };
+        let named = |name: &str| [Pattern::exact(name.to_owned())];
+        let said = |boards: &[Board], name| {
+            unlisted(boards, &named(name)).map(|trouble| trouble.to_string())
+        };
+        let boards = [listed];
+        assert_eq!(said(&boards, "beagle"), None);
+        assert_eq!(
+            said(&boards, "beagel").as_deref(),
+            Some("there is no board beagel in the inventory; did you mean beagle?")
+        );
+        // Without an inventory every name is a board.
+        assert_eq!(said(&[], "beagel"), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         json_is_the_daemons("jq");
         exit_codes_tell_what_is_free;
         boards_by_pattern_and_by_path;
+        with_an_inventory_all_boards_are_listed;
         what_lock_tools_make_for_a_moment_is_hidden("mktemp");
         history_tells_who_had_it_and_how_it_ended("jq");
         history_fits_a_terminal("tmux", "bash");
@@ -219,6 +220,33 @@ fn boards_by_pattern_and_by_path() {
         "cd /; BOARDLOCK_DIR=$LOCKS $BOARDLOCK status -n -o board b",
     );
     assert_eq!(variable, "b\n");
+}
+
+fn with_an_inventory_all_boards_are_listed() {
+    let temp = tempfile::tempdir().unwrap();
+    let boards = temp.path().join("boards.toml");
+    let text = "[boards.beagle]\ndescription = \"BeagleBone\"\n[directories.rack]\n[boards.\"rack/imx8\"]\n";
+    std::fs::write(&boards, text).unwrap();
+    let lab = Lab::new(&["--boards", boards.to_str().unwrap()]);
+    let mut client = lab.shell();
+    client.ok("touch beagle");
+    assert_eq!(
+        said(&lab, "$BOARDLOCK status -n -o board,state,description"),
+        "beagle     held  BeagleBone\nrack/imx8  free  -\n"
+    );
+    lab.sh("sh", "$BOARDLOCK status -q rack/imx8").fails(3);
+    // What there is not is not free.
+    for command in ["status", "status -q", "status --watch"] {
+        lab.sh("sh", &format!("$BOARDLOCK {command} beagel"))
+            .fails(1)
+            .said("there is no board beagel in the inventory; did you mean beagle?");
+    }
+    let text = said(&lab, "$BOARDLOCK why imx8");
+    assert!(
+        text.starts_with("There is no board imx8 in the inventory.\n"),
+        "{text}"
+    );
+    assert!(text.contains("boardlock why rack/imx8"), "{text}");
 }
 
 fn what_lock_tools_make_for_a_moment_is_hidden() {
