@@ -411,7 +411,7 @@ impl Play {
                 self.last += 1;
                 let wait = WaitId(self.last);
                 // Mostly it is known what was looked up.
-                if self.last % 8 != 0 {
+                if !self.last.is_multiple_of(8) {
                     let at = (Ino::ROOT, name);
                     self.table.walked(by.thread, by.uid(), at, ino);
                 }

@@ -152,7 +152,7 @@ impl Model {
         if names.len() > 1 {
             self.know_all_names(ino);
             for name in &names {
-                self.move_opens(ino, Some(name), &[name.clone()]);
+                self.move_opens(ino, Some(name), std::slice::from_ref(name));
             }
             self.move_opens(ino, None, &names);
         }

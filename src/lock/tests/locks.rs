@@ -972,3 +972,24 @@ fn what_a_converted_lock_gives_way_to_is_not_waited_for_by_its_own_process() {
     let answers = [first, second].map(|wait| lab.answered(wait));
     assert_eq!(answers, [Some(Ok(None)); 2]);
 }
+
+#[test]
+fn who_does_not_come_back_has_no_lock_by_a_file_that_is_closed() {
+    let (mut lab, file, bobs) = impatient();
+    lab.unflock(&alice(), file);
+    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
+    let other = opened(&mut lab, &bob());
+    lab.fcntl(&bob(), other, 2, (0, 9), Shared).unwrap();
+    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+    lab.unfcntl(&alice(), file, 1, (0, 9));
+    lab.close(other);
+    lab.pass(2);
+    let node = lab.table.node(lab.ino("b")).unwrap();
+    assert_eq!(node.locks.first().map(|lock| lock.handle), Some(bobs));
+    lab.close(bobs);
+    assert!(lab.is_free("b"), "nobody has it");
+    lab.close(file);
+    assert_eq!(lab.table.residue(), 0);
+}
