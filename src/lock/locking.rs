@@ -154,7 +154,16 @@ impl Table {
             return Err(self.refuse(ino, caller, Refusal::NoLocks));
         }
         self.line_up(ino, wait, call, kind, caller, now);
+        // What it let go may have passed to its own process, which is not in its way.
+        if self.has_room(ino, call, &after) {
+            self.settle_board(ino, now);
+        }
         Ok(Tried::Waits)
+    }
+
+    fn has_room(&self, ino: Ino, call: &LockCall, after: &FileLock) -> bool {
+        let node = self.nodes.get(&ino);
+        node.is_some_and(|node| node.claim.is_some() && node.has_room_for(call, after))
     }
 
     /// Refuses a lock once it is known who asks, for the log.

@@ -85,7 +85,9 @@ impl Table {
         match before {
             // What became less of it others may share by now.
             Some(lock) if lock.kind() > has.kind() => {}
-            Some(lock) => {
+            Some(mut lock) => {
+                // That by which it had it may be closed by now.
+                lock.handle = has.handle;
                 self.put_lock(ino, lock);
                 self.settle_board(ino, now);
             }

@@ -415,15 +415,17 @@ fn a_claim_that_is_renamed_takes_its_waiters_along() {
     let mut waiting = waiters(&lab, &[FLOCK, FLOCK]);
     holder.ok("os.rename('b', 'c')");
     line_up(&lab, "c", &pids(&waiting));
-    // A second name is one more that ends with the claim, but for its unlinking.
+    assert_eq!(inode(&lab, "c"), number);
+    // A second name is another board, which they do not wait for: they get their own.
     holder.ok("os.link('c', 'd'); os.unlink('c')");
-    line_up(&lab, "d", &pids(&waiting));
-    holder.ok("os.unlink('d')");
-    waiting[0].done("lock d");
-    assert_eq!(lab.boards(), ["d"]);
+    waiting[0].done("lock c");
+    line_up(&lab, "c", &[waiting[1].pid()]);
+    held_by(&lab, "d", holder.pid(), "linked");
     assert_eq!(inode(&lab, "d"), number);
+    holder.ok("os.unlink('d')");
+    assert_eq!(lab.boards(), ["c"]);
     waiting[0].ok(CLOSE);
-    waiting[1].done("lock d");
+    waiting[1].done("lock c");
 }
 
 fn a_board_that_is_replaced_keeps_its_waiters() {

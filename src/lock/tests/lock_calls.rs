@@ -35,6 +35,11 @@ impl Lab {
         }
     }
 
+    /// A call of flock(2).
+    pub fn flock_call(&self, who: &Caller, handle: Handle) -> LockCall {
+        self.call(who, handle, Class::Flock, handle.0)
+    }
+
     /// A call of fcntl(2) for a range, the last byte included.
     pub fn fcntl_call(
         &self,

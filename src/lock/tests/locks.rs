@@ -954,3 +954,58 @@ fn who_does_not_come_back_gets_nothing_of_a_board_that_was_removed() {
     let node = lab.table.node(lab.ino("b")).unwrap();
     assert_eq!(node.locks.len(), 1, "alice's");
 }
+
+#[test]
+fn what_a_converted_lock_gives_way_to_is_not_waited_for_by_its_own_process() {
+    // Two processes that share their table of open files (clone(2), CLONE_FILES): of
+    // fcntl(2) they are one owner.
+    let mut lab = Lab::new();
+    let file = locked(&mut lab, &alice());
+    lab.flock(&alice(), file, Shared).unwrap();
+    let other = opened(&mut lab, &alice());
+    let exclusive = |lab: &Lab, who: &Caller| crate::lock::file_lock::LockCall {
+        started: Some(lab.now.boot),
+        ..lab.fcntl_call(who, other, 1, (0, 9))
+    };
+    let call = exclusive(&lab, &alice());
+    assert_eq!(lab.try_call(&alice(), &call, Exclusive), Ok(Tried::Granted));
+    let call = exclusive(&lab, &bob());
+    let [first, second] = [1000, 1001].map(crate::lock::ids::WaitId);
+    let tried = lab
+        .table
+        .lock(&lab.now, &call, Exclusive, Some(first), Some(&bob()));
+    assert_eq!(tried, Ok(Tried::Waits), "for alice's flock");
+    // That is let go, to be made anew by bob's process, which gets the other then.
+    let call = crate::lock::file_lock::LockCall {
+        pid: Some(process(BOBS).pid),
+        started: Some(lab.now.boot),
+        ..lab.flock_call(&alice(), file)
+    };
+    let tried = lab
+        .table
+        .lock(&lab.now, &call, Shared, Some(second), Some(&bob()));
+    assert_eq!(tried, Ok(Tried::Waits));
+    let answers = [first, second].map(|wait| lab.answered(wait));
+    assert_eq!(answers, [Some(Ok(None)); 2]);
+}
+
+#[test]
+fn who_does_not_come_back_has_no_lock_by_a_file_that_is_closed() {
+    let (mut lab, file, bobs) = impatient();
+    lab.unflock(&alice(), file);
+    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
+    let other = opened(&mut lab, &bob());
+    lab.fcntl(&bob(), other, 2, (0, 9), Shared).unwrap();
+    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+    lab.unfcntl(&alice(), file, 1, (0, 9));
+    lab.close(other);
+    lab.pass(2);
+    let node = lab.table.node(lab.ino("b")).unwrap();
+    assert_eq!(node.locks.first().map(|lock| lock.handle), Some(bobs));
+    lab.close(bobs);
+    assert!(lab.is_free("b"), "nobody has it");
+    lab.close(file);
+    assert_eq!(lab.table.residue(), 0);
+}
