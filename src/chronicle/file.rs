@@ -29,6 +29,10 @@ const REST: Duration = Duration::from_millis(2);
 /// The file is not written anew before this much of it is forgotten.
 const SLACK: u64 = 1 << 20;
 
+/// As much is left on the disk for the state file: without that no board is given out,
+/// without a history they are.
+const SPARE: u64 = 256 << 10;
+
 /// A longer one was not written here, and only its end is read.
 const LONGEST: u64 = 64 << 20;
 
@@ -183,24 +187,23 @@ impl Book {
 
     fn write(&mut self, text: &[u8], holds: u64) {
         let written = match &self.file {
-            Some(file) => file.write_all_at(text, self.length).inspect_err(|_| {
-                // Whatever came of it is no part of the file.
-                let _ = file.set_len(self.length);
-            }),
+            // With what is missing in it.
+            Some(_) if self.failing => self.rewrite(),
+            Some(file) => has_room(file, text.len())
+                .and_then(|()| file.write_all_at(text, self.length))
+                .map(|()| self.length += text.len() as u64)
+                .inspect_err(|_| {
+                    // Whatever came of it is no part of the file.
+                    let _ = file.set_len(self.length);
+                }),
             None => self.rewrite(),
         };
         match written {
             Ok(()) if self.failing => {
-                // With what is missing in it.
-                let _ = self.rewrite().inspect_err(|error| self.failed(0, error));
                 log::info!("{}: the history is recorded again", self.shown());
                 self.failing = false;
             }
             Ok(()) => {
-                self.length = match &self.file {
-                    Some(_) => self.length.saturating_add(text.len() as u64),
-                    None => self.length,
-                };
                 let live = self.history.lock().length();
                 if self.length > live.saturating_mul(2).saturating_add(SLACK)
                     && let Err(error) = self.rewrite()
@@ -235,8 +238,8 @@ impl Book {
         name.push(".new");
         let beside = PathBuf::from(name);
         let file = options().create(true).truncate(true).open(&beside)?;
-        let replaced = file
-            .write_all_at(&text, 0)
+        let replaced = has_room(&file, text.len())
+            .and_then(|()| file.write_all_at(&text, 0))
             .and_then(|()| std::fs::rename(&beside, &self.path));
         if let Err(error) = replaced {
             let _ = std::fs::remove_file(&beside);
@@ -245,6 +248,16 @@ impl Book {
         self.file = Some(file);
         self.length = text.len() as u64;
         Ok(())
+    }
+}
+
+/// Whether so much more can be written where a file is, and something is left.
+fn has_room(file: &File, length: usize) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    match free.checked_sub(length as u64) {
+        Some(left) if left >= SPARE => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
     }
 }
 

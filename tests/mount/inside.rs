@@ -207,7 +207,7 @@ fn what_can_be_done_here_is_told() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         output.stdout,
-        format!("version {version}\nstate 1\nrelease holder\nexpire keep\nopen wait\nlease 5400\n")
+        format!("version {version}\nstate 2\nrelease holder\nexpire keep\nopen wait\nlease 5400\n")
     );
 }
 
