@@ -1,5 +1,6 @@
 //! Names that tools make for a moment on the way to a lock. They are no boards, and must
-//! be made for the lock to be had. Each was seen in the tool's system calls.
+//! be made for the lock to be had. They were seen in the tools' system calls, but for
+//! shlock's and busybox's, which are known from their sources.
 //!
 //! Not among them is `NAME.lock`, though git makes such: `lockfile-create NAME` locks
 //! `NAME.lock`, and would lock thin air by it. Nor are names that scripts choose, as
