@@ -8,7 +8,7 @@ use clap::{Args, ColorChoice};
 use jiff::tz::TimeZone;
 
 use crate::client::{
-    Chosen, Clock, DirArgs, HOLD_COLUMNS, HoldColumn, Pattern, Screen, Trouble, choose, hold_table,
+    Chosen, Clock, DirArgs, HOLD_COLUMNS, HoldColumn, Pattern, Screen, Trouble, choose,
     is_temporary_name, moment, put,
 };
 use crate::printable::printable;
@@ -146,7 +146,7 @@ fn history(args: &HistoryArgs, wanted: &Wanted) -> Result<ExitCode, Trouble> {
         text.map_err(|error| Trouble::new(error.to_string()))? + "\n"
     } else {
         let clock = Clock::here(wanted.now);
-        let table = hold_table(&file.holds, &wanted.chosen, !args.no_headings, &clock);
+        let table = wanted.chosen.table(&file.holds, !args.no_headings, &clock);
         let lines = table.lines(screen.room(), screen.colors);
         lines.iter().map(|line| format!("{line}\n")).collect()
     };

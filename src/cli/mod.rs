@@ -17,11 +17,12 @@ pub mod upgrade;
 pub mod wait;
 pub mod why;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::client::refused;
+use crate::client::{BoardName, DirArgs, LockDirectory, refused};
 
 /// A lock directory for shared boards: creating a board's file takes its lock.
 #[derive(Debug, Parser)]
@@ -139,6 +140,39 @@ pub fn main() -> ExitCode {
 /// lines too.
 fn is_run() -> bool {
     std::env::args_os().nth(1).is_some_and(|word| word == "run")
+}
+
+/// Does something about each of these boards, and tells what came of it.
+fn for_each_board(
+    dir: &DirArgs,
+    boards: &[OsString],
+    act: impl Fn(&LockDirectory, &BoardName) -> Result<String, String>,
+) -> ExitCode {
+    use std::io::Write;
+    let dir = match dir.find() {
+        Ok(dir) => dir,
+        Err(trouble) => {
+            complain(&trouble.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut code = ExitCode::SUCCESS;
+    for board in boards {
+        let done = dir
+            .board(board)
+            .map_err(|trouble| trouble.to_string())
+            .and_then(|board| act(&dir, &board));
+        match done {
+            Ok(text) => {
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
+            Err(why) => {
+                complain(&why);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
 }
 
 /// Tells of an error before there is a log.

@@ -68,30 +68,9 @@ pub fn run(args: &ReleaseArgs) -> ExitCode {
             return ExitCode::from(super::USAGE);
         }
     };
-    let dir = match args.dir.find() {
-        Ok(dir) => dir,
-        Err(trouble) => {
-            super::complain(&trouble.to_string());
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut code = ExitCode::SUCCESS;
-    for board in &args.boards {
-        let done = dir
-            .board(board)
-            .map_err(|trouble| trouble.to_string())
-            .and_then(|board| release(&dir, &board, args, signal));
-        match done {
-            Ok(text) => {
-                let _ = writeln!(io::stdout(), "{text}");
-            }
-            Err(why) => {
-                super::complain(&why);
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    code
+    super::for_each_board(&args.dir, &args.boards, |dir, board| {
+        release(dir, board, args, signal)
+    })
 }
 
 /// A signal by its name or number: `TERM`, `SIGTERM`, `15`.

@@ -53,31 +53,9 @@ pub fn run(args: &RenewArgs) -> ExitCode {
         Some(lease) => format!("+{}s", lease.as_secs()).into_bytes(),
         None => RENEW.to_vec(),
     };
-    let dir = match args.dir.find() {
-        Ok(dir) => dir,
-        Err(trouble) => {
-            super::complain(&trouble.to_string());
-            return ExitCode::FAILURE;
-        }
-    };
-    let mut code = ExitCode::SUCCESS;
-    for board in &args.boards {
-        let renewed = dir
-            .board(board)
-            .map_err(|trouble| trouble.to_string())
-            .and_then(|board| renew(&dir, &board, &value));
-        match renewed {
-            Ok(text) => {
-                use std::io::Write;
-                let _ = writeln!(std::io::stdout(), "{text}");
-            }
-            Err(why) => {
-                super::complain(&why);
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    code
+    super::for_each_board(&args.dir, &args.boards, |dir, board| {
+        renew(dir, board, &value)
+    })
 }
 
 fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String, String> {

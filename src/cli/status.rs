@@ -9,7 +9,7 @@ use clap::{Args, ColorChoice};
 
 use crate::client::{
     BOARD_COLUMNS, BoardColumn, Changes, Chosen, Clock, DirArgs, LockDirectory, Pattern, Screen,
-    Trouble, Woken, board_table, choose, end_by, put, select,
+    Trouble, Woken, choose, end_by, put, select,
 };
 use crate::inventory::suggest;
 use crate::schema::{Board, StatusFile};
@@ -213,7 +213,9 @@ impl View<'_> {
             let text = text.map_err(|error| Trouble::new(error.to_string()))?;
             return Ok(text.lines().map(str::to_owned).collect());
         }
-        let table = board_table(&file.boards, self.chosen, !self.args.no_headings, clock);
+        let table = self
+            .chosen
+            .table(&file.boards, !self.args.no_headings, clock);
         Ok(table.lines(screen.room(), screen.colors))
     }
 

@@ -2,8 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::columns::Chosen;
-use super::table::{Cell, Column, Step, Table};
+use super::columns::Shows;
+use super::table::{Cell, Column, Step};
 use super::times::{Clock, moment};
 use crate::schema::Board;
 
@@ -81,7 +81,9 @@ impl BoardColumn {
         C::Expires,
         C::Waiters,
     ];
+}
 
+impl Shows<Board> for BoardColumn {
     /// What gives way first: the long forms of times, then the ends of command lines and
     /// notes; on narrow terminals whole columns, the pid first. Who has which board is
     /// always told.
@@ -216,29 +218,6 @@ fn several(values: Option<&Vec<String>>) -> Cell {
             .filter(|values| !values.is_empty())
             .map(|values| values.join(",")),
     )
-}
-
-/// Boards as a table with these columns.
-pub fn board_table(
-    boards: &[Board],
-    chosen: &Chosen<BoardColumn>,
-    headings: bool,
-    clock: &Clock,
-) -> Table {
-    let row = |board| {
-        let cells = chosen.columns.iter();
-        cells.map(|column| column.cell(board, clock)).collect()
-    };
-    Table {
-        columns: chosen
-            .columns
-            .iter()
-            .map(|column| column.column())
-            .collect(),
-        rows: boards.iter().map(row).collect(),
-        headings,
-        may_drop: !chosen.named,
-    }
 }
 
 #[cfg(test)]
@@ -383,7 +362,7 @@ mod tests {
     fn shown(list: Option<&str>, room: Room) -> String {
         let boards = [held(), locked(), overdue(), free(), detached()];
         let chosen = choose(list, BOARD_COLUMNS, BoardColumn::USUAL).unwrap();
-        let table = board_table(&boards, &chosen, true, &clock());
+        let table = chosen.table(&boards, true, &clock());
         table.lines(room, false).join("\n")
     }
 

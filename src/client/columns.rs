@@ -1,5 +1,17 @@
 //! Which columns of a table were asked for: `board,pid`, or `+note` beside the usual ones.
 
+use super::table::{Cell, Column, Table};
+use super::times::Clock;
+
+/// A column of a table that has a row for each `Of`.
+pub trait Shows<Of>: Copy {
+    /// Its heading, and how it is fitted.
+    fn column(self) -> Column;
+
+    /// What it shows of one.
+    fn cell(self, of: &Of, clock: &Clock) -> Cell;
+}
+
 /// What a list of columns comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen<C> {
@@ -7,6 +19,25 @@ pub struct Chosen<C> {
     pub columns: Vec<C>,
     /// Whether they were named, so that none may be left out.
     pub named: bool,
+}
+
+impl<C> Chosen<C> {
+    /// A table with these columns.
+    pub fn table<Of>(&self, of: &[Of], headings: bool, clock: &Clock) -> Table
+    where
+        C: Shows<Of>,
+    {
+        let row = |of| {
+            let cells = self.columns.iter();
+            cells.map(|column| column.cell(of, clock)).collect()
+        };
+        Table {
+            columns: self.columns.iter().map(|column| column.column()).collect(),
+            rows: of.iter().map(row).collect(),
+            headings,
+            may_drop: !self.named,
+        }
+    }
 }
 
 /// Reads a list of columns. `all` names each, the `usual` are shown where nothing is

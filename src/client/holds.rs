@@ -3,8 +3,8 @@
 use anstyle::{AnsiColor, Style};
 
 use super::boards::optional;
-use super::columns::Chosen;
-use super::table::{Cell, Column, Step, Table};
+use super::columns::Shows;
+use super::table::{Cell, Column, Step};
 use super::times::{Clock, Told, brief, moment};
 use crate::schema::Hold;
 
@@ -69,7 +69,9 @@ impl HoldColumn {
         C::How,
         C::By,
     ];
+}
 
+impl Shows<Hold> for HoldColumn {
     fn column(self) -> Column {
         let (heading, right, steps): (_, _, &'static [(u8, Step)]) = match self {
             C::Since => ("SINCE", false, &[(1, Step::Form(1)), (2, Step::Form(2))]),
@@ -131,29 +133,6 @@ fn style(how: &str) -> Style {
     }
 }
 
-/// Holds as a table with these columns.
-pub fn hold_table(
-    holds: &[Hold],
-    chosen: &Chosen<HoldColumn>,
-    headings: bool,
-    clock: &Clock,
-) -> Table {
-    let row = |hold| {
-        let cells = chosen.columns.iter();
-        cells.map(|column| column.cell(hold, clock)).collect()
-    };
-    Table {
-        columns: chosen
-            .columns
-            .iter()
-            .map(|column| column.column())
-            .collect(),
-        rows: holds.iter().map(row).collect(),
-        headings,
-        may_drop: !chosen.named,
-    }
-}
-
 #[cfg(test)]
 pub(super) mod samples {
     use crate::schema::Hold;
@@ -209,7 +188,7 @@ mod tests {
 
     fn shown(room: Room) -> String {
         let chosen = choose(None, HOLD_COLUMNS, HoldColumn::USUAL).unwrap();
-        let table = hold_table(&[died(), forced()], &chosen, true, &clock());
+        let table = chosen.table(&[died(), forced()], true, &clock());
         table.lines(room, false).join("\n")
     }
 

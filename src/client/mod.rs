@@ -29,12 +29,12 @@ mod watch;
 mod why;
 
 pub use above::is_above;
-pub use boards::{BOARD_COLUMNS, BoardColumn, board_table};
+pub use boards::{BOARD_COLUMNS, BoardColumn};
 pub use candidates::{Slot, slots};
 pub use changes::{Changes, Woken, end_by};
-pub use columns::{Chosen, choose};
+pub use columns::{Chosen, Shows, choose};
 pub use directory::{BoardName, DirArgs, LockDirectory, Trouble};
-pub use holds::{HOLD_COLUMNS, HoldColumn, hold_table};
+pub use holds::{HOLD_COLUMNS, HoldColumn};
 pub use line::Line;
 pub use pattern::{Pattern, is_temporary_name, select};
 pub use refused::Refused;

@@ -256,7 +256,8 @@ fn claims_and_locks_outlive_a_full_disk() {
     let mut done = Done::new();
     for (round, seeds) in (1001..).zip(seeds(KILLED).chunks(PER_DAEMON)) {
         let place = Site::new();
-        let small = Small::new(&place.path("small"));
+        // Once it is empty there is room for all: also for what was half written anew.
+        let small = Small::of(&place.path("small"), "4m");
         let faults = Arc::new(Faults::new());
         let state = small.0.join("state");
         let lab = Lab::faulty(&["--state", state.to_str().unwrap()], faults.dir());

@@ -58,7 +58,7 @@ fn the_history_leaves_room_for_what_is_held() {
     let place = Site::new();
     let small = Small::new(&place.path("small"));
     let file = small.0.join("state");
-    let lab = Lab::new(&["-q", "--state", file.to_str().unwrap()]);
+    let lab = Lab::new(&["--state", file.to_str().unwrap()]);
     // More holds than there is room to tell of.
     lab.sh(
         "python3",

@@ -202,7 +202,7 @@ fn what_can_be_done_here_is_told() {
     let lab = Lab::new(&["-o", "release=holder", "--lease", "90m"]);
     let script = "awk 'NF != 2' .boardlock/capabilities
         grep -x -e 'release holder' -e 'lease 5400' -e 'expire keep' -e 'open wait' \\
-            -e 'state 1' -e 'version .*' .boardlock/capabilities";
+            -e 'state 2' -e 'version .*' .boardlock/capabilities";
     let output = lab.sh("sh", script).ok();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(

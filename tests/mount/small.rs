@@ -11,9 +11,14 @@ pub struct Small(pub PathBuf);
 impl Small {
     /// On a new directory.
     pub fn new(dir: &Path) -> Small {
+        Small::of(dir, "512k")
+    }
+
+    /// The same with so much room.
+    pub fn of(dir: &Path, size: &str) -> Small {
         fs::create_dir(dir).unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(dir)
             .status();
         assert!(mounted.unwrap().success());
