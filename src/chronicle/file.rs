@@ -29,9 +29,9 @@ const REST: Duration = Duration::from_millis(2);
 /// The file is not written anew before this much of it is forgotten.
 const SLACK: u64 = 1 << 20;
 
-/// As much is left on the disk for the state file: without that no board is given out,
-/// without a history they are.
-const SPARE: u64 = 256 << 10;
+/// As much is left on the disk for the state file, which grows by a MiB before it is
+/// written anew: without it no board is given out, without a history they are.
+const SPARE: u64 = 2 << 20;
 
 /// A longer one was not written here, and only its end is read.
 const LONGEST: u64 = 64 << 20;

@@ -56,20 +56,24 @@ fn who_was_granted_a_lock_is_told_so() {
 
 fn the_history_leaves_room_for_what_is_held() {
     let place = Site::new();
-    let small = Small::new(&place.path("small"));
+    let small = Small::of(&place.path("small"), "4m");
     let file = small.0.join("state");
     let lab = Lab::new(&["--state", file.to_str().unwrap()]);
     // More holds than there is room to tell of.
     lab.sh(
         "python3",
         "import os\n\
-         for _ in range(3000):\n\
+         for _ in range(6000):\n\
          \x20   os.close(os.open('b', os.O_CREAT | os.O_EXCL | os.O_WRONLY)); os.unlink('b')\n",
     )
     .ok();
     lab.wait_for_log(|line| line.contains("cannot record the history"));
     lab.sh("sh", "touch b && rm b").ok();
-    assert!(!lab.log().iter().any(|line| line.contains("what is held")));
+    assert!(
+        !lab.log()
+            .iter()
+            .any(|line| line.contains("cannot record what"))
+    );
 }
 
 fn nobody_is_handed_what_cannot_be_recorded() {
