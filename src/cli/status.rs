@@ -118,7 +118,7 @@ fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, T
     if args.watch {
         return view.watch();
     }
-    let file = dir.status()?;
+    let file = dir.status_looked_up()?;
     if let Some(trouble) = unlisted(&file.boards, &asked) {
         return Err(trouble);
     }

@@ -38,7 +38,7 @@ pub fn run(args: &WhyArgs) -> ExitCode {
 fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
     let dir = args.dir.find()?;
     let name = dir.board(&args.board)?.to_string();
-    let file = dir.status()?;
+    let file = dir.status_looked_up()?;
     let clock = Clock::here(file.now_unix);
     let has_list = file.boards.iter().any(|board| board.inventory.is_some());
     let listed = file.boards.iter().any(|board| board.board == name);

@@ -9,14 +9,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::directory::{LockDirectory, Trouble, shown};
+use super::glance::attribute;
 use crate::printable::{escape, unprintable};
-use crate::schema::{self, HistoryFile, StatusFile};
+use crate::schema::{self, Board, HistoryFile, StatusFile};
 
 /// So often it is tried to read a file in one piece, while whoever serves changes or
 /// other files of the same user drive out what was read of this one.
 const TRIES: usize = 20;
 /// After so long.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// So many boards are looked at by themselves: each may take as long as reading /proc.
+const LOOKED_UP: usize = 64;
 
 impl LockDirectory {
     /// The boards as they are now.
@@ -25,6 +29,25 @@ impl LockDirectory {
     /// When that cannot be read; says what to do.
     pub fn status(&self) -> Result<StatusFile, Trouble> {
         self.read("status.json")
+    }
+
+    /// The same once it was looked who has the boards that file locks hold, the first of
+    /// them: whoever serves does that only for who asks of a board by itself.
+    ///
+    /// # Errors
+    /// As [`LockDirectory::status`].
+    pub fn status_looked_up(&self) -> Result<StatusFile, Trouble> {
+        let status = self.status()?;
+        let unknown = |board: &&Board| {
+            // The names of others are escaped.
+            board.lock.is_some() && board.pid.is_none() && !board.board.contains('\\')
+        };
+        let mut looked = false;
+        for board in status.boards.iter().filter(unknown).take(LOOKED_UP) {
+            let path = self.path.join(&board.board);
+            looked |= attribute(&path, "pid").is_some();
+        }
+        if looked { self.status() } else { Ok(status) }
     }
 
     /// The holds that have ended.

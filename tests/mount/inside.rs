@@ -177,6 +177,7 @@ for top in (".", ".boardlock"):
         for name in files: open(os.path.join(dir, name), "rb").read()'
         wc -c .boardlock/* >/dev/null; du -s . .boardlock >/dev/null; df . >/dev/null
         ls"#;
+    lab.wait_for_log(|line| line.contains("d: acquired"));
     let before = lab.log().len();
     let output = lab.sh("sh", script).ok();
     assert_eq!(output.stdout, "b\nd\n", "{output}");

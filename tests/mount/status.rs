@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         watching_tells_of_changes_alone("jq");
         watching_redraws_a_terminal("tmux", "bash");
         watching_goes_on_with_another_daemon("flock");
+        who_has_a_locked_board_is_shown("flock");
         watching_ends_with_its_reader_and_the_mount("head");
         what_the_overdue_become_is_shown;
         names_and_commands_reach_no_terminal_raw("bash", "python3");
@@ -38,6 +39,19 @@ pub fn tests() -> Vec<Trial> {
 #[track_caller]
 fn said(lab: &Lab, command: &str) -> String {
     lab.sh("sh", command).ok().stdout
+}
+
+fn who_has_a_locked_board_is_shown() {
+    let lab = Lab::new(&[]);
+    let mut holder = lab.spawn("sh", "exec 9>b; flock 9; echo have; read line");
+    holder.expect("have");
+    // Nobody has asked of it by itself before.
+    let script = format!(
+        "{BOARDLOCK} status -no board,pid; {BOARDLOCK} status --json | jq '.boards[0].pid'"
+    );
+    let output = lab.sh("sh", &script).ok();
+    let pid = holder.pid();
+    assert_eq!(output.stdout, format!("b  {pid}\n{pid}\n"));
 }
 
 fn a_table_fits_a_terminal() {
