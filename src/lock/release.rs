@@ -170,6 +170,8 @@ impl Table {
         if *end != End::Replaced {
             self.name_is_free(dir, &at.1, now);
         }
+        // Who was first in line may wait for the free name now, and not here.
+        self.settle_board(ino, now);
         self.sweep(dir, now);
     }
 

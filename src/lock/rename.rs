@@ -106,6 +106,8 @@ impl Table {
         } else {
             self.end_part(part, &End::Renamed, now);
         }
+        // Who was first in line may wait for the old name now, and not here.
+        self.settle_board(ino, now);
         Ok(())
     }
 
