@@ -86,8 +86,10 @@ impl Table {
             // What became less of it others may share by now.
             Some(lock) if lock.kind() > has.kind() => {}
             Some(mut lock) => {
-                // That by which it had it may be closed by now.
+                // That by which it had it may be closed by now; and what was granted since
+                // then was so beside a lock of this process.
                 lock.handle = has.handle;
+                lock.pid = has.pid;
                 self.put_lock(ino, lock);
                 self.settle_board(ino, now);
             }
