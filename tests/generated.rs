@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../examples/generate/pages.rs"]
+#[path = "../contrib/generate/pages.rs"]
 mod pages;
 
 use std::collections::BTreeSet;

@@ -161,6 +161,9 @@ impl Table {
             self.end_part(part, end, now);
             if self.is_by_locks(ino) {
                 self.locks_less(ino, now);
+            } else {
+                // A lock that went with the name is in nobody's way here any more.
+                self.settle_board(ino, now);
             }
             return;
         }

@@ -1,7 +1,7 @@
 //! Writes what is made of the command line's definitions: man pages and completions, into
 //! `contrib`. `cargo run --example generate`; a test sees to it that they are current.
 
-#[path = "generate/pages.rs"]
+#[path = "pages.rs"]
 mod pages;
 
 use std::fs;
