@@ -147,6 +147,19 @@ fn a_lock_under_the_claim_keeps_its_own_name_when_that_ends() {
 }
 
 #[test]
+fn a_lock_that_went_with_its_name_is_in_nobodys_way() {
+    let mut lab = linked();
+    let childs = lab.open(&alices_child(), "a", READ).unwrap();
+    lab.flock(&alices_child(), childs, Exclusive).unwrap();
+    let (own, wait) = waits(&mut lab, &alice(), "b");
+    assert_eq!(lab.answered(wait), None);
+    lab.rm(&alice(), "a").unwrap();
+    assert_eq!(lab.answered(wait), Some(Ok(None)));
+    assert!(has(&lab, "b", own));
+    ends(&mut lab, &[childs, own]);
+}
+
+#[test]
 fn removing_a_name_gives_back_what_was_locked_by_it() {
     let mut lab = linked();
     let childs = lab.open(&alices_child(), "a", READ).unwrap();
