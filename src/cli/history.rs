@@ -91,13 +91,7 @@ pub fn run(args: &HistoryArgs) -> ExitCode {
             return ExitCode::from(super::USAGE);
         }
     };
-    match history(args, &wanted) {
-        Ok(code) => code,
-        Err(trouble) => {
-            super::complain(&trouble.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    super::code_of(history(args, &wanted))
 }
 
 fn wanted(args: &HistoryArgs, now: i64, zone: &TimeZone) -> Result<Wanted, String> {

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::client::{BoardName, DirArgs, LockDirectory, refused};
+use crate::client::{BoardName, DirArgs, LockDirectory, Trouble, refused};
 
 /// A lock directory for shared boards: creating a board's file takes its lock.
 #[derive(Debug, Parser)]
@@ -173,6 +173,14 @@ fn for_each_board(
         }
     }
     code
+}
+
+/// The exit code of a command, once what was in its way is told.
+fn code_of(done: Result<ExitCode, Trouble>) -> ExitCode {
+    done.unwrap_or_else(|trouble| {
+        complain(&trouble.to_string());
+        ExitCode::FAILURE
+    })
 }
 
 /// Tells of an error before there is a log.

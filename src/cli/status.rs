@@ -97,13 +97,7 @@ pub fn run(args: &StatusArgs) -> ExitCode {
             return ExitCode::from(super::USAGE);
         }
     };
-    match status(args, &chosen) {
-        Ok(code) => code,
-        Err(trouble) => {
-            super::complain(&trouble.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    super::code_of(status(args, &chosen))
 }
 
 fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, Trouble> {

@@ -26,13 +26,7 @@ pub struct WhyArgs {
 
 /// Runs `boardlock why`.
 pub fn run(args: &WhyArgs) -> ExitCode {
-    match why(args) {
-        Ok(code) => code,
-        Err(trouble) => {
-            super::complain(&trouble.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    super::code_of(why(args))
 }
 
 fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
