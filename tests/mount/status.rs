@@ -60,7 +60,7 @@ fn a_table_fits_a_terminal() {
     let mut holders = Vec::new();
     for board in ["zynq", "rack-imx8", "beagle"] {
         let script =
-            format!("# {long}\ntouch {board}; touch -d '+2 hours' {board}; echo; read line");
+            format!("# {long}\ntouch {board}; touch -d '+7190 seconds' {board}; echo; read line");
         let name = lab.dir().parent().unwrap().join(format!("{long}-{board}"));
         std::fs::write(&name, script).unwrap();
         let mut holder = lab.program("sh", &[name.to_str().unwrap(), long, long]);
@@ -95,16 +95,17 @@ fn a_table_fits_a_terminal() {
             let board = row.split(' ').next().unwrap();
             let command = &lab.status(board)["command"];
             assert_eq!(row.contains(command), columns == 200, "{command}: {row}");
-            // Since when and until when, from now too; the second may not be over yet.
-            let left = [" 1h59m ", " 2h "];
+            // Since when and until when, from now too, at the length that fits.
+            let left = [" 1h59m ", "(in 1 h 59 min) "];
             assert!(left.iter().any(|left| row.contains(left)), "{row}");
         }
-        tmux.types("clear; boardlock status -o board,command beagle; echo en''d");
-        let lines = tmux.shows("end");
+        // What is still on the screen is no answer: each ends with a word of its own.
+        tmux.types("clear; boardlock status -o board,command beagle; echo cho''sen");
+        let lines = tmux.shows("chosen");
         assert!(lines.iter().all(|line| line.chars().count() <= columns));
         // The headings are bold, where that is not unwanted.
-        tmux.types("clear; boardlock status beagle; echo en''d");
-        tmux.shows("end");
+        tmux.types("clear; boardlock status beagle; echo bo''ld");
+        tmux.shows("bold");
         let raw = tmux.run(&["capture-pane", "-p", "-e"]).ok().stdout;
         assert!(raw.contains("\u{1b}[1mBOARD"), "{raw:?}");
         tmux.types("clear; NO_COLOR=1 boardlock status beagle; echo o''ver");
