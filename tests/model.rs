@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRunner};
 
+use boardlock::lock::options::{ExpireRule, ReleaseRule};
 use driver::{Lie, Tally};
 use history::{History, history};
 
@@ -137,6 +138,39 @@ const MUST_HAPPEN: [(&str, i32); 32] = [
     ("write", libc::EBUSY),
     ("setxattr", 0),
 ];
+
+/// Histories that once failed.
+#[test]
+fn what_failed_once_is_right() {
+    use history::{Mode, Op};
+    use world::Who;
+
+    let open = |who| Op::Open {
+        who,
+        path: 1,
+        mode: Mode::default(),
+        raced: false,
+        close: false,
+    };
+    // A board of two names, open by its holder and by another, whose holder ends.
+    let ops = vec![
+        Op::Touch(Who::Own(0), 1),
+        Op::Link(Who::Own(0), 1, 0),
+        open(Who::Own(0)),
+        open(Who::Detached(0)),
+        Op::Die(vec![0], true),
+    ];
+    let history = History {
+        lease: false,
+        release: ReleaseRule::Holder,
+        expire: ExpireRule::Keep,
+        narrow: false,
+        ops,
+    };
+    if let Err(wrong) = play::play(&history, None) {
+        panic!("{wrong}");
+    }
+}
 
 /// The checker finds a table that lies once.
 #[test]

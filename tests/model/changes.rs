@@ -277,9 +277,11 @@ impl Model {
                 continue;
             };
             if let Holder::Process(lineage) = &mut hold.holder {
-                lineage.retain(|other| *other != process);
-                if lineage.is_empty() {
+                // Whose open files they are is asked once more at the end of the hold.
+                if *lineage == [process] {
                     self.lose(ino);
+                } else {
+                    lineage.retain(|other| *other != process);
                 }
             }
         }
