@@ -4,7 +4,9 @@
 //!
 //! The only unsafe code of the project.
 
-use boardlock::fuse::{interrupt, resume};
+use std::os::fd::BorrowedFd;
+
+use boardlock::fuse::{interrupt, linger, resume};
 use boardlock::turn;
 use libc::{c_int, c_void, size_t, ssize_t};
 use nix::errno::Errno;
@@ -56,11 +58,16 @@ unsafe extern "C" fn __wrap_read(fd: c_int, buffer: *mut c_void, size: size_t) -
                 unsafe { buffer.cast::<u8>().add(at).write_volatile(0) };
             }
         }
+        if is_device {
+            // SAFETY: the caller reads from it, so it is open.
+            linger::linger(unsafe { BorrowedFd::borrow_raw(fd) });
+        }
         // SAFETY: the caller's promise is the one that is asked for.
         let count = unsafe { __real_read(from, buffer, size) };
         if !is_device {
             return count;
         }
+        linger::came();
         let length = usize::try_from(count).unwrap_or(0);
         if length == 0 {
             // errno is the caller's to see.

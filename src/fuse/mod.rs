@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod device;
 pub mod errno;
 pub mod interrupt;
+pub mod linger;
 mod locks;
 pub mod mount;
 pub mod mountinfo;

@@ -1,0 +1,50 @@
+//! Staying awake for a moment after a request: the next one of the same client mostly
+//! comes within that, and to be woken for it takes longer than all else about it.
+//!
+//! Only who was lucky the last time tries again, so nobody stays awake for clients that
+//! ask now and then; and between two looks others may run, on a machine with one
+//! processor the client itself.
+
+use std::cell::Cell;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// So long: a client that was answered is awake by then, and asks on.
+const MOMENT: Duration = Duration::from_micros(100);
+
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+thread_local! {
+    /// Since when this thread has waited for a request.
+    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Whether the last request came within a moment.
+    static SOON: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Before a request is read: returns once there is one, or when it is better to sleep
+/// until then.
+pub fn linger(device: BorrowedFd<'_>) {
+    let since = Instant::now();
+    SINCE.set(Some(since));
+    if !SOON.get() {
+        return;
+    }
+    let mut look = [PollFd::new(&device, PollFlags::IN)];
+    while poll(&mut look, Some(&AT_ONCE)) == Ok(0) {
+        if since.elapsed() >= MOMENT {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A request was read.
+pub fn came() {
+    let soon = |since: Instant| since.elapsed() < MOMENT;
+    SOON.set(SINCE.take().is_some_and(soon));
+}
