@@ -56,6 +56,77 @@ pub struct Frame {
     pub done: Vec<(WaitId, Option<Handle>)>,
 }
 
+/// The checksum and length of what is written of a value.
+pub type Digest = (u32, u64);
+
+/// What an event changed, written as a [`Frame`] is, each value once.
+#[derive(Debug, Default)]
+pub struct Entries {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Entries {
+    /// Adds what is other from then on, if `is_news` says so of what is written of it.
+    ///
+    /// # Errors
+    /// What postcard says.
+    pub fn add(
+        &mut self,
+        key: &Key,
+        value: Option<&Value>,
+        is_news: impl FnOnce(Option<Digest>) -> bool,
+    ) -> postcard::Result<()> {
+        let begin = self.bytes.len();
+        let mut bytes = postcard::to_extend(key, std::mem::take(&mut self.bytes))?;
+        let mut digest = None;
+        match value {
+            Some(value) => {
+                bytes.push(1);
+                let from = bytes.len();
+                bytes = postcard::to_extend(value, bytes)?;
+                let written = bytes.get(from..).unwrap_or_default();
+                digest = Some((crc32fast::hash(written), written.len() as u64));
+            }
+            None => bytes.push(0),
+        }
+        self.bytes = bytes;
+        if is_news(digest) {
+            self.count += 1;
+        } else {
+            self.bytes.truncate(begin);
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The frame that they are in.
+    ///
+    /// # Errors
+    /// What postcard says.
+    pub fn frame(
+        &self,
+        counters: &Counters,
+        done: &[(WaitId, Option<Handle>)],
+    ) -> postcard::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(self.bytes.len() + 128);
+        content.resize(HEAD, 0);
+        content = postcard::to_extend(counters, content)?;
+        content = postcard::to_extend(&self.count, content)?;
+        content.extend(&self.bytes);
+        content = postcard::to_extend(done, content)?;
+        let head = head(content.get(HEAD..).unwrap_or_default())?;
+        if let Some(room) = content.first_chunk_mut() {
+            *room = head;
+        }
+        Ok(content)
+    }
+}
+
 /// What stands in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
@@ -95,14 +166,21 @@ pub fn push(to: &mut Vec<u8>, value: &impl Serialize) -> postcard::Result<()> {
 /// # Errors
 /// When it is longer than four bytes can tell.
 pub fn enclose(to: &mut Vec<u8>, content: &[u8]) -> postcard::Result<()> {
-    let length = u32::try_from(content.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
-    let head = to.len();
-    to.extend(length.to_le_bytes());
-    to.extend(crc32fast::hash(content).to_le_bytes());
-    let sum = crc32fast::hash(to.get(head..).unwrap_or_default());
-    to.extend(sum.to_le_bytes());
+    to.extend(head(content)?);
     to.extend(content);
     Ok(())
+}
+
+/// What goes before the content of a frame.
+fn head(content: &[u8]) -> postcard::Result<[u8; HEAD]> {
+    let length = u32::try_from(content.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    let mut head = [0; HEAD];
+    let (what, sum) = head.split_at_mut(8);
+    let (size, crc) = what.split_at_mut(4);
+    size.copy_from_slice(&length.to_le_bytes());
+    crc.copy_from_slice(&crc32fast::hash(content).to_le_bytes());
+    sum.copy_from_slice(&crc32fast::hash(what).to_le_bytes());
+    Ok(head)
 }
 
 /// What is at a place.

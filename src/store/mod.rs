@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
-use format::{Content, Frame, MAGIC, UNANSWERED, Unreadable, push};
+use format::{Content, Digest, Entries, Frame, MAGIC, UNANSWERED, Unreadable, push};
 pub use format::{FORM, Owner};
 pub use place::{default_path, owner};
 
@@ -83,7 +83,7 @@ pub struct Store {
     /// Up to where space is reserved.
     reserved: u64,
     /// Of each value in it, the checksum and length of what was written last.
-    written: HashMap<Key, (u32, u64)>,
+    written: HashMap<Key, Digest>,
     counters: Counters,
     /// The requests that were done last.
     done: VecDeque<Done>,
@@ -270,25 +270,26 @@ impl Store {
     }
 
     fn append(&mut self, changes: &Changes, done: &[Done]) -> io::Result<()> {
-        let mut frame = Frame {
-            counters: changes.counters,
-            values: Vec::new(),
-            done: done.to_vec(),
-        };
+        let mut entries = Entries::default();
         let mut written = Vec::new();
         for (key, value) in &changes.values {
-            let entry = value.as_ref().map(digest).transpose()?;
-            if self.written.get(key).copied() != entry {
-                frame.values.push((*key, value.clone()));
-                written.push((*key, entry));
-            }
+            let before = self.written.get(key).copied();
+            entries
+                .add(key, value.as_ref(), |digest| {
+                    let is_news = before != digest;
+                    if is_news {
+                        written.push((*key, digest));
+                    }
+                    is_news
+                })
+                .map_err(io::Error::other)?;
         }
-        let news = frame.counters.token != self.counters.token || !done.is_empty();
-        if frame.values.is_empty() && !news {
+        let news = changes.counters.token != self.counters.token || !done.is_empty();
+        if entries.is_empty() && !news {
             return Ok(());
         }
-        let mut bytes = Vec::new();
-        push(&mut bytes, &frame).map_err(io::Error::other)?;
+        let frame = entries.frame(&changes.counters, done);
+        let bytes = frame.map_err(io::Error::other)?;
         fault::within(Point::Recording, || {
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
             let _ = self.file.write_all_at(half, self.length);
@@ -299,7 +300,7 @@ impl Store {
             return Err(error);
         }
         self.length += bytes.len() as u64;
-        self.counters = frame.counters;
+        self.counters = changes.counters;
         for (key, entry) in written {
             let before = match entry {
                 Some(entry) => self.written.insert(key, entry),
@@ -399,7 +400,7 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
 }
 
 /// The checksum and length of what is written of a value.
-fn digest(value: &Value) -> io::Result<(u32, u64)> {
+fn digest(value: &Value) -> io::Result<Digest> {
     let bytes = postcard::to_stdvec(value).map_err(io::Error::other)?;
     Ok((crc32fast::hash(&bytes), bytes.len() as u64))
 }

@@ -309,3 +309,37 @@ fn a_file_of_the_first_form_loses_nothing() {
     let (_, again) = Store::open(&place.path(), owner_of("/locks", "boot")).unwrap();
     assert_eq!(again.unwrap().saved, found.saved);
 }
+
+#[test]
+fn a_frame_that_is_written_value_by_value_is_that_frame() {
+    let mut table = Table::new(Options::default(), &now());
+    table.track();
+    make(&mut table, "a");
+    make(&mut table, "b");
+    let at = (Ino::ROOT, &b"a"[..]);
+    let mut changes = table.take_changes(&now());
+    table.unlink(&now(), &caller(), at, false).unwrap();
+    changes.values.extend(table.take_changes(&now()).values);
+    assert!(changes.values.iter().any(|(_, value)| value.is_none()));
+    let done = vec![(crate::lock::ids::WaitId::of_request(7), None)];
+    let mut whole = Vec::new();
+    let frame = Frame {
+        counters: changes.counters,
+        values: changes.values.clone(),
+        done: done.clone(),
+    };
+    push(&mut whole, &frame).unwrap();
+    let mut entries = Entries::default();
+    for (key, value) in &changes.values {
+        let expected = value.as_ref().map(|value| digest(value).unwrap());
+        let add = |news| {
+            move |digest| {
+                assert_eq!(digest, expected);
+                news
+            }
+        };
+        entries.add(key, value.as_ref(), add(false)).unwrap();
+        entries.add(key, value.as_ref(), add(true)).unwrap();
+    }
+    assert_eq!(entries.frame(&changes.counters, &done).unwrap(), whole);
+}
