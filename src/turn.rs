@@ -45,16 +45,10 @@ fn timed(give_up: Box<GiveUp>) -> io::Result<(Turns, Arc<TimerFd>)> {
     Ok((Turns::new(give_up, alarm), timer))
 }
 
-fn set(timer: &TimerFd, next: Option<Duration>) {
-    let set = match next {
-        // A time of zero would unset it.
-        Some(next) => timer.set(
-            Expiration::OneShot(TimeSpec::from_duration(next.max(Duration::from_micros(1)))),
-            TimerSetTimeFlags::empty(),
-        ),
-        None => timer.unset(),
-    };
-    if let Err(error) = set {
+fn set(timer: &TimerFd, next: Duration) {
+    // A time of zero would unset it.
+    let next = TimeSpec::from_duration(next.max(Duration::from_micros(1)));
+    if let Err(error) = timer.set(Expiration::OneShot(next), TimerSetTimeFlags::empty()) {
         log::error!("cannot set the timer of requests that wait: {error}");
     }
 }
@@ -128,7 +122,7 @@ pub fn may_wait<T>(limit: Option<Duration>, work: impl FnOnce() -> T) -> Option<
     let wait = |turns: &Turns| SEAT.with(|seat| turns.wait(seat, Instant::now(), limit));
     let waits = TURNS.get().and_then(|turns| Some((turns, wait(turns)?)));
     let found = work();
-    let wanted = waits.is_none_or(|(turns, turn)| turns.waited(turn, Instant::now()));
+    let wanted = waits.is_none_or(|(turns, turn)| turns.waited(turn));
     wanted.then_some(found)
 }
 
@@ -187,10 +181,10 @@ mod tests {
         let waits = turns.wait(&seat, Instant::now(), None).unwrap();
         assert!(told.recv_timeout(PATIENCE).unwrap());
         assert!(turns.is_overtaking());
-        assert!(turns.waited(waits, Instant::now()));
+        assert!(turns.waited(waits));
         // It goes on with its own request, and may have to wait once more.
         let waits = turns.wait(&seat, Instant::now(), None).unwrap();
-        assert!(turns.waited(waits, Instant::now()));
+        assert!(turns.waited(waits));
         assert!(turns.is_overtaking());
         drop(end);
         assert!(turns.begin(&seat));
@@ -207,13 +201,13 @@ mod tests {
         let waits = turns.wait(&seat, Instant::now(), Some(MOMENT * 3)).unwrap();
         assert_eq!(given.recv_timeout(PATIENCE), Ok(42));
         turns.look(Instant::now() + PATIENCE);
-        assert!(!turns.waited(waits, Instant::now()));
+        assert!(!turns.waited(waits));
         assert!(given.try_recv().is_err());
         // Nor is what is no request of its own.
         assert!(turns.begin(&seat));
         let waits = turns.wait(&seat, Instant::now(), Some(MOMENT)).unwrap();
         turns.look(Instant::now() + PATIENCE);
-        assert!(turns.waited(waits, Instant::now()));
+        assert!(turns.waited(waits));
         assert!(given.try_recv().is_err());
     }
 
@@ -226,7 +220,7 @@ mod tests {
         );
         assert!(turns.begin(&seat));
         let waits = turns.wait(&seat, Instant::now(), None).unwrap();
-        assert!(turns.waited(waits, Instant::now()));
+        assert!(turns.waited(waits));
         // The time was up just before.
         turns.look(Instant::now());
         assert!(!turns.is_overtaking());

@@ -14,8 +14,8 @@ pub const MOMENT: Duration = Duration::from_millis(10);
 /// Gives a request up, known by its number, which is answered nevertheless.
 pub type GiveUp = dyn Fn(u64) + Send + Sync;
 
-/// Has [`Turns::look`] called after so long, or not at all.
-pub type Alarm = dyn Fn(Option<Duration>) + Send + Sync;
+/// Has [`Turns::look`] called after so long.
+pub type Alarm = dyn Fn(Duration) + Send + Sync;
 
 /// Turns among the threads that read requests.
 pub struct Turns {
@@ -52,6 +52,8 @@ struct Inner {
     waits: Option<Wait>,
     /// The same of those that were overtaken.
     overtaken: Vec<Wait>,
+    /// When the alarm rings, as far as it is set.
+    rings: Option<Instant>,
     /// How many threads have lost their turn and are not done yet.
     behind: usize,
     /// Whether nothing may be served any more.
@@ -133,16 +135,15 @@ impl Turns {
         } else {
             inner.overtaken.push(wait);
         }
-        self.set(&inner, now);
+        self.set(&mut inner, now);
         Some(turn)
     }
 
     /// It waits no more; whether it is still wanted.
-    pub fn waited(&self, turn: u64, now: Instant) -> bool {
+    pub fn waited(&self, turn: u64) -> bool {
         let mut inner = self.inner.lock();
         if inner.current == Some(turn) {
             inner.waits = None;
-            self.set(&inner, now);
             return true;
         }
         let at = inner.overtaken.iter().position(|wait| wait.turn == turn);
@@ -153,6 +154,7 @@ impl Turns {
     /// given up.
     pub fn look(&self, now: Instant) {
         let mut inner = self.inner.lock();
+        inner.rings = None;
         let long = |wait: &Wait| now.saturating_duration_since(wait.begun) >= MOMENT;
         if let Some(wait) = inner.waits.take_if(|wait| long(wait)) {
             inner.overtaken.push(wait);
@@ -167,19 +169,25 @@ impl Turns {
                 given_up.extend(wait.request);
             }
         }
-        self.set(&inner, now);
+        self.set(&mut inner, now);
         drop(inner);
         for request in given_up {
             (self.give_up)(request);
         }
     }
 
-    /// Sets the alarm to when there is something to look at next.
-    fn set(&self, inner: &Inner, now: Instant) {
+    /// Sets the alarm to when there is something to look at next. One that rings before
+    /// is left: what has waited is mostly done by then, and setting it costs more.
+    fn set(&self, inner: &mut Inner, now: Instant) {
         let moment = inner.waits.and_then(|wait| wait.begun.checked_add(MOMENT));
         let ends = inner.overtaken.iter().filter_map(Wait::end);
-        let next = ends.chain(moment).min();
-        (self.alarm)(next.map(|next| next.saturating_duration_since(now)));
+        let Some(next) = ends.chain(moment).min() else {
+            return;
+        };
+        if inner.rings.is_none_or(|rings| rings > next) {
+            inner.rings = Some(next);
+            (self.alarm)(next.saturating_duration_since(now));
+        }
     }
 
     /// Nothing is served any more.

@@ -60,7 +60,7 @@ impl Stage {
         for _ in 0..thread_rng().gen_range(0..4) {
             thread::yield_now();
         }
-        assert!(self.turns.waited(turn, Instant::now()));
+        assert!(self.turns.waited(turn));
         // As `Desk::put_aside`.
         let mut state = self.state.lock().unwrap();
         state.waiting.insert(request);
