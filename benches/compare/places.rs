@@ -131,12 +131,24 @@ impl Places {
         let below = children(child.id());
         child.kill().unwrap();
         child.wait().unwrap();
-        for pid in below {
-            if let Some(pid) = Pid::from_raw(i32::try_from(pid).unwrap()) {
+        for pid in &below {
+            if let Some(pid) = Pid::from_raw(i32::try_from(*pid).unwrap()) {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
+        // It serves until it has ended.
+        let begin = Instant::now();
+        while below.iter().any(|pid| is_there(*pid)) {
+            assert!(begin.elapsed() < STARTUP, "{name}: does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
+}
+
+/// Whether a process has not ended.
+fn is_there(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
 }
 
 /// The processes that one has started.
