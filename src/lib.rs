@@ -29,4 +29,5 @@ pub mod store;
 pub mod supervise;
 pub mod syslog;
 pub mod turn;
+mod unhurried;
 pub mod watch;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -26,8 +27,8 @@ const WALL: u64 = 3;
 const FIRST_PROCESS: u64 = 4;
 
 /// Descriptors that are not spent on holders: a walk up from a caller takes a
-/// few.
-const RESERVE: usize = 128;
+/// few, and who asks again and again is known by some.
+const RESERVE: usize = 192;
 
 /// How many events one wait takes.
 const BATCH: usize = 64;
@@ -67,7 +68,7 @@ pub struct Watch {
 
 #[derive(Debug, Default)]
 struct Processes {
-    by_id: HashMap<ProcessId, (u64, OwnedFd)>,
+    by_id: HashMap<ProcessId, (u64, Arc<OwnedFd>)>,
     by_key: HashMap<u64, ProcessId>,
     last: u64,
 }
@@ -113,7 +114,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the kernel does not take it: the caller must not rely on it then.
-    pub fn add(&self, process: ProcessId, pidfd: OwnedFd) -> io::Result<()> {
+    pub fn add(&self, process: ProcessId, pidfd: Arc<OwnedFd>) -> io::Result<()> {
         let mut processes = self.processes.lock();
         if processes.by_id.len() >= self.most {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
@@ -122,8 +123,9 @@ impl Watch {
         let key = processes.last;
         self.add_source(&pidfd, key)?;
         processes.by_key.insert(key, process);
-        if let Some((old, _)) = processes.by_id.insert(process, (key, pidfd)) {
+        if let Some((old, pidfd)) = processes.by_id.insert(process, (key, pidfd)) {
             processes.by_key.remove(&old);
+            self.forget(&pidfd);
         }
         Ok(())
     }
@@ -131,9 +133,16 @@ impl Watch {
     /// Watches a process no more.
     pub fn remove(&self, process: ProcessId) {
         let mut processes = self.processes.lock();
-        // Closing the only descriptor of a pidfd takes it out of the epoll.
-        if let Some((key, _)) = processes.by_id.remove(&process) {
+        if let Some((key, pidfd)) = processes.by_id.remove(&process) {
             processes.by_key.remove(&key);
+            self.forget(&pidfd);
+        }
+    }
+
+    /// Takes a pidfd out of the epoll. Others may have it open, or closing it would do.
+    fn forget(&self, pidfd: &OwnedFd) {
+        if let Err(error) = self.epoll.delete(pidfd) {
+            log::error!("cannot stop watching a process: {error}");
         }
     }
 

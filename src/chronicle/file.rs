@@ -2,7 +2,7 @@
 //!
 //! It is read and written by a thread of its own: nobody waits for that, and where it
 //! cannot be written, on a full disk, what ended is told in memory alone. Whoever
-//! serves and is killed takes along what has ended in the last few milliseconds.
+//! serves and is killed takes along what has ended in the last few hundredths of a second.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ const QUEUE: usize = 4096;
 
 /// How long the writer rests once it has written: what ends meanwhile need not wake
 /// it up.
-const REST: Duration = Duration::from_millis(2);
+const REST: Duration = Duration::from_millis(20);
 
 /// The file is not written anew before this much of it is forgotten.
 const SLACK: u64 = 1 << 20;

@@ -105,11 +105,11 @@ impl Connection {
             };
             table.know(Some(Arc::new(boards)));
         }
-        let service = Arc::new(Service::new(
-            table,
-            Resolver::new(Proc::system(), begin::lists(plan)?),
-            watch,
-        ));
+        let mut resolver = Resolver::new(Proc::system(), begin::lists(plan)?);
+        if inventory.is_none() {
+            resolver = resolver.without_groups();
+        }
+        let service = Arc::new(Service::new(table, resolver, watch));
         service.set_device(self.mounted.device());
         if self.served {
             self.restore(&service, plan)?;

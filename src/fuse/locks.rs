@@ -9,7 +9,7 @@ use super::{attributes, interrupt};
 use crate::fault::{self, Point};
 use crate::lock::file_lock::{Class, LockCall, LockKind, Range};
 use crate::lock::ids::{self, Handle, Pid, WaitId};
-use crate::service::{Answer, Created, Failure, Sender};
+use crate::service::{Answer, Closing, Created, Failure, Sender};
 
 /// flock(2) and not fcntl(2) (FUSE_LK_FLOCK of linux/fuse.h).
 const LK_FLOCK: u32 = 1;
@@ -97,12 +97,16 @@ pub(super) fn created(reply: ReplyCreate) -> Created {
     Box::new(move |outcome| {
         fault::point(Point::Replying);
         match outcome {
-            Ok((made, Handle(number))) => reply.created(
+            Ok((made, Handle(number), closing)) => reply.created(
                 &NO_LIFETIME,
                 &attributes::to_fuse(&made),
                 GENERATION,
                 FileHandle(number),
-                FopenFlags::FOPEN_DIRECT_IO,
+                match closing {
+                    Closing::Told => FopenFlags::FOPEN_DIRECT_IO,
+                    // Linux 5.16; before, it is told.
+                    Closing::Untold => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
+                },
             ),
             Err(failure) => reply.error(refused("create", failure)),
         }

@@ -10,7 +10,7 @@ use super::answer::{empty, entry, ino};
 use super::locks;
 use crate::lock::ids::{Handle, WaitId};
 use crate::lock::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Closing, Service};
 
 /// FUSE_UNIQUE_RESEND of linux/fuse.h.
 const RESENT: u64 = 1 << 63;
@@ -79,7 +79,7 @@ pub(super) fn created(
     };
     let made = service
         .attributes_of(handle)
-        .map(|attributes| (attributes, handle))
+        .map(|attributes| (attributes, handle, Closing::Told))
         .ok_or(Refusal::Gone.into());
     locks::created(reply)(made);
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::caller::Caller;
 use super::claim::Holder;
-use super::ids::{Handle, Ino, Uid, User};
+use super::ids::{Handle, Ino, Pid, ProcessId, Uid, User};
 use super::node::Body;
 use super::options::{ExpireRule, ReleaseRule};
 use super::refusal::Refusal;
@@ -69,6 +69,14 @@ pub struct Change {
     pub atime: Option<SetTime>,
     /// The modification time.
     pub mtime: Option<SetTime>,
+}
+
+impl Change {
+    /// Whether it changes times, and nothing else.
+    pub fn is_of_times(&self) -> bool {
+        let others = self.mode || self.owner || self.size.is_some();
+        !others && (self.atime.is_some() || self.mtime.is_some())
+    }
 }
 
 impl Body {
@@ -181,6 +189,34 @@ impl Table {
             }
             self.resize(ino, size)?;
         }
+        self.set_times(now, ino, change);
+        Ok(())
+    }
+
+    /// The process whose thread this is, if it made the hold of this inode by a file
+    /// that it has still open, and holds as it did then: it may set its times.
+    pub fn maker(&self, ino: Ino, thread: Pid) -> Option<ProcessId> {
+        let node = self.nodes.get(&ino)?;
+        let claim = node.claim.as_ref()?;
+        claim.holder.process().filter(|_| claim.as_made)?;
+        let files = node.opens.iter().filter_map(|file| self.opens.get(file));
+        let mut made = files.filter(|open| open.claiming && open.side_of == Some(claim.id));
+        let opener = made.find(|open| open.thread == Some(thread))?.opener?;
+        // Of another thread of a process nothing tells that it is the same still.
+        (opener.pid == thread).then_some(opener)
+    }
+
+    /// Sets the times of a hold, for the process that made it ([`Table::maker`]). False:
+    /// it is no more what it was.
+    pub fn change_made(&mut self, now: &Now, maker: ProcessId, ino: Ino, change: &Change) -> bool {
+        if !change.is_of_times() || self.maker(ino, maker.pid) != Some(maker) {
+            return false;
+        }
+        self.set_times(now, ino, change);
+        true
+    }
+
+    fn set_times(&mut self, now: &Now, ino: Ino, change: &Change) {
         if let Some(mtime) = change.mtime {
             self.set_mtime(now, ino, mtime);
         }
@@ -192,7 +228,6 @@ impl Table {
                 SetTime::To(moment) => Some(moment),
             };
         }
-        Ok(())
     }
 
     fn set_mtime(&mut self, now: &Now, ino: Ino, mtime: SetTime) {

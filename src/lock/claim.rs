@@ -83,6 +83,9 @@ pub struct Claim {
     pub note: Option<Vec<u8>>,
     /// Whether what was written last named who holds; else it is a note.
     pub named: bool,
+    /// Whether no other holds it by now than who made it: who has the very file open
+    /// that made it need not be asked who it is.
+    pub as_made: bool,
     /// Of a board that file locks hold: a process that probably has one of the
     /// locked files. It is told of, and decides nothing.
     pub likely: Option<ProcessId>,

@@ -141,6 +141,7 @@ impl Table {
         };
         let old = claim.holder.clone();
         claim.named = true;
+        claim.as_made = false;
         claim.ending = false;
         match named {
             Named::Process(candidate) => {

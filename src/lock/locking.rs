@@ -401,6 +401,7 @@ impl Table {
             note: None,
             named: false,
             likely: None,
+            as_made: false,
             ending: false,
             locker,
             refused: Refused::default(),

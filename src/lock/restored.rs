@@ -246,6 +246,7 @@ impl SavedClaim {
             note: self.note,
             named: self.named,
             likely: None,
+            as_made: false,
             ending: false,
             locker: self.locker,
             refused: if same_boot {

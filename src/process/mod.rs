@@ -5,6 +5,7 @@
 //! `names`; `command` reads the string of a `sh -c`, `resolve` walks up,
 //! `written` follows the pids that callers write. `proc` alone reads files.
 
+mod again;
 pub mod beside;
 mod command;
 mod equal;

@@ -5,13 +5,11 @@ use std::io;
 
 use super::lists::Lists;
 use super::names::{self, ShellRun};
-use super::proc::{Held, Proc, Stat, Status};
+use super::proc::{FORKED, Held, Proc, Stat, Status};
 use super::text::{printable, shortened};
 use crate::lock::ids::{Pid, ProcessId, StartTime};
 use crate::printable::quoted;
 
-/// PF_FORKNOEXEC: forked and never exec'd.
-const FORKED: u32 = 0x40;
 const KERNEL_THREAD: u32 = 0x20_0000;
 
 /// A command line is shown no longer.

@@ -51,6 +51,12 @@ impl Resolver {
         Some(started_at(self.proc().stat(pid).ok()??.start))
     }
 
+    /// Whether the process that has this pid now is this one.
+    pub fn is_there(&self, process: ProcessId) -> bool {
+        let stat = self.proc().stat(process.pid).ok().flatten();
+        stat.is_some_and(|stat| stat.start == process.start)
+    }
+
     /// The command line of a process, printable; empty once it has ended.
     pub fn command(&self, process: ProcessId) -> String {
         let Ok(Some(node)) = self.walker().find(process.pid) else {

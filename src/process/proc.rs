@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +19,23 @@ const LIMIT: u64 = 128 << 10;
 /// A command line has no more words for us: whoever stuffs one that much plays
 /// with our memory.
 const WORDS: usize = 4096;
+
+/// No longer is what is read at once.
+const PAGE: usize = 4096;
+
+/// PF_FORKNOEXEC: forked and never exec'd.
+pub(super) const FORKED: u32 = 0x40;
+
+/// The fields of /proc/PID/stat that last, by their numbers in proc(5).
+const STATE: u32 = 3;
+const PPID: u32 = 4;
+const SESSION: u32 = 6;
+const FLAGS: u32 = 9;
+const START: u32 = 22;
+const START_CODE: u32 = 26;
+const START_STACK: u32 = 28;
+const ARG_START: u32 = 48;
+const ENV_END: u32 = 51;
 
 /// Where processes are read from.
 #[derive(Clone, Debug)]
@@ -66,6 +84,21 @@ pub(super) struct Status {
 /// A process held by a pidfd.
 #[derive(Debug)]
 pub(super) struct Held(pub Option<OwnedFd>);
+
+/// Files of a process that stay open, and read as it is then.
+#[derive(Debug)]
+pub(super) struct Kept {
+    stat: File,
+    cmdline: File,
+}
+
+/// What of a process stays as it is as long as it runs the same program, is in the same
+/// session, and its parent lives.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lasting {
+    stat: Vec<u8>,
+    cmdline: Vec<u8>,
+}
 
 impl Proc {
     /// This system's processes.
@@ -163,6 +196,13 @@ impl Proc {
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::new)))
     }
 
+    /// The same for a thread, if it is the first of its process; without /proc.
+    pub(super) fn hold_leader(&self, thread: Pid) -> io::Result<Option<Held>> {
+        let held = self.hold(thread)?;
+        // A made-up process says nothing of its threads.
+        Ok(held.filter(|_| self.real))
+    }
+
     /// Takes hold of the process that has this number now; none when there is
     /// none. Says nothing of a process that was read before.
     pub(super) fn hold(&self, pid: Pid) -> io::Result<Option<Held>> {
@@ -181,6 +221,16 @@ impl Proc {
         }
     }
 
+    /// Keeps files of a process open; none when there is no such process, or it is
+    /// made up.
+    pub(super) fn keep(&self, pid: Pid) -> Option<Kept> {
+        let open = |name| File::open(self.path(pid, name)).ok();
+        Some(Kept {
+            stat: open("stat").filter(|_| self.real)?,
+            cmdline: open("cmdline")?,
+        })
+    }
+
     /// The path of a file of a process.
     pub(super) fn path(&self, pid: Pid, name: &str) -> PathBuf {
         self.root.join(format!("{pid}/{name}"))
@@ -188,9 +238,15 @@ impl Proc {
 
     fn read(&self, pid: Pid, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
-        let read = File::open(self.root.join(format!("{pid}/{name}"))).and_then(|file| {
-            text.reserve(2048);
-            file.take(limit).read_to_end(&mut text)
+        let read = File::open(self.path(pid, name)).and_then(|mut file| {
+            let mut page = [0; PAGE];
+            let length = file.read(&mut page)?;
+            text.extend_from_slice(page.get(..length).unwrap_or_default());
+            // What is shorter than was asked for comes whole (see `read_at_once`).
+            match length {
+                PAGE => file.take(limit).read_to_end(&mut text),
+                length => Ok(length),
+            }
         });
         match read {
             Ok(_) => Ok(Some(text)),
@@ -198,6 +254,60 @@ impl Proc {
             Err(_) => Ok(None),
         }
     }
+}
+
+impl Kept {
+    /// Reads them; none once the process has ended, and where it cannot be told
+    /// whether it runs another program.
+    pub fn read(&self) -> Option<Lasting> {
+        Some(Lasting {
+            stat: lasting(&read_at_once(&self.stat)?)?,
+            cmdline: read_at_once(&self.cmdline)?,
+        })
+    }
+}
+
+/// A file of /proc that is no longer than a page; none if it is, or cannot be read.
+/// What is shorter than was asked for comes whole (fs/seq_file.c; fs/proc/base.c for
+/// cmdline).
+fn read_at_once(file: &File) -> Option<Vec<u8>> {
+    let mut text = vec![0; PAGE];
+    let length = file.read_at(&mut text, 0).ok()?;
+    if length >= text.len() {
+        return None;
+    }
+    text.truncate(length);
+    Some(text)
+}
+
+/// Of /proc/PID/stat what lasts ([`Lasting`]); the numbers are those of proc(5).
+fn lasting(text: &[u8]) -> Option<Vec<u8>> {
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = text.get(close + 1..)?;
+    let mut lasting = text.get(open..=close)?.to_vec();
+    let fields = rest.split(|byte| byte.is_ascii_whitespace());
+    let fields = fields.filter(|field| !field.is_empty());
+    let mut last = 0;
+    for (number, field) in (3..).zip(fields) {
+        match number {
+            // Its leader has ended.
+            STATE if matches!(field, b"Z" | b"X" | b"x") => return None,
+            FLAGS => {
+                let flags: u32 = std::str::from_utf8(field).ok()?.parse().ok()?;
+                lasting.extend((flags & FORKED).to_ne_bytes());
+            }
+            // Not for us to see, or no program.
+            START_CODE if matches!(field, b"0" | b"1") => return None,
+            PPID | SESSION | START | START_CODE..=START_STACK | ARG_START..=ENV_END => {
+                lasting.push(b' ');
+                lasting.extend(field);
+            }
+            _ => {}
+        }
+        last = number;
+    }
+    (last >= ENV_END).then_some(lasting)
 }
 
 impl Held {
@@ -220,7 +330,7 @@ impl Held {
 }
 
 /// Whether an error is the daemon's own plight and tells nothing of a process.
-fn is_ours(error: &io::Error) -> bool {
+pub(super) fn is_ours(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use super::again::Again;
 use super::lists::Lists;
 use super::node::Node;
-use super::proc::Proc;
+use super::proc::{Proc, is_ours};
 use super::text::shortened;
 use super::walk::{Above, End, Start, Walk, Walker};
 use crate::lock::caller::{Caller, Candidate, Chain, Groups, Standing};
@@ -26,7 +28,7 @@ pub struct Pin {
     /// The process.
     pub process: ProcessId,
     /// Readable once the process has ended. None only for [`Proc::at`].
-    pub fd: Option<OwnedFd>,
+    pub fd: Option<Arc<OwnedFd>>,
 }
 
 /// Who holds in the name of a named process, if anybody.
@@ -48,12 +50,34 @@ pub enum Reach {
 pub struct Resolver {
     proc: Proc,
     lists: Lists,
+    again: Again,
+    reads_groups: bool,
 }
 
 impl Resolver {
     /// Reads processes from `proc` and judges them by `lists`.
     pub fn new(proc: Proc, lists: Lists) -> Resolver {
-        Resolver { proc, lists }
+        Resolver {
+            proc,
+            lists,
+            again: Again::default(),
+            reads_groups: true,
+        }
+    }
+
+    /// The same where nobody asks for the groups of callers: they are not read.
+    pub fn without_groups(self) -> Resolver {
+        Resolver {
+            reads_groups: false,
+            ..self
+        }
+    }
+
+    /// Whether this names a program that locks no file by fcntl(2) that it makes: a
+    /// tool that exits once it has claimed, or flock(1), in which OFD locks are the
+    /// only others.
+    pub fn locks_by_no_fcntl(&self, name: &str) -> bool {
+        self.lists.takes_only(name) || name == "flock"
     }
 
     /// Where it reads processes.
@@ -80,12 +104,50 @@ impl Resolver {
         user: User,
         reach: Reach,
     ) -> io::Result<(Caller, Vec<Pin>)> {
-        let mut caller = Caller {
-            thread: tid,
-            ..Caller::unknown(user)
-        };
         let Some(tid) = tid else {
-            return Ok((caller, Vec::new()));
+            return Ok((Caller::unknown(user), Vec::new()));
+        };
+        if reach == Reach::Holder
+            && let Some(known) = self.known(tid, user)
+        {
+            return Ok(known);
+        }
+        let found = self.find_caller(tid, user, reach);
+        match found {
+            // What is kept for those who ask again is needed.
+            Err(error) if is_ours(&error) && self.again.forget() => {
+                self.find_caller(tid, user, reach)
+            }
+            found => found,
+        }
+    }
+
+    /// Who was behind the request before, if nothing has changed.
+    fn known(&self, tid: Pid, user: User) -> Option<(Caller, Vec<Pin>)> {
+        let (mut caller, process, pidfd) = self.again.known(tid)?;
+        caller.user = user;
+        if let Standing::Process(candidate) = &mut caller.standing {
+            candidate.user = user;
+        }
+        if self.reads_groups {
+            let groups = self.groups(tid);
+            caller.groups = Groups {
+                holder: groups.clone(),
+                request: groups,
+            };
+        }
+        let fd = Some(pidfd);
+        Some((caller, vec![Pin { process, fd }]))
+    }
+
+    fn find_caller(&self, tid: Pid, user: User, reach: Reach) -> io::Result<(Caller, Vec<Pin>)> {
+        let before = match reach {
+            Reach::Holder => self.again.before(&self.proc, tid),
+            Reach::Root | Reach::Scripts => None,
+        };
+        let mut caller = Caller {
+            thread: Some(tid),
+            ..Caller::unknown(user)
         };
         caller.standing = Standing::Orphan(Chain::default());
         for _ in 0..TRIES {
@@ -118,6 +180,14 @@ impl Resolver {
                         caller.scripts.push(node.id);
                     }
                 }
+            }
+            if let Some(before) = before
+                && let ([node], [pin]) = (&walk.path[..], &pins[..])
+                && node.id == pin.process
+                && node.id.pid == tid
+                && let Some(pidfd) = &pin.fd
+            {
+                self.again.keep(before, node.id, &caller, Arc::clone(pidfd));
             }
             return Ok((caller, pins));
         }
@@ -177,14 +247,22 @@ impl Resolver {
     /// The process of a thread that waits for the daemon's answer, and so is
     /// there to be read, even killed; with the thread's groups.
     fn requester(&self, tid: Pid) -> io::Result<Option<(Node, Vec<Gid>)>> {
-        let status = self.proc.status(tid)?;
+        // A pidfd is no thread's but the first one's, which is faster to learn.
+        let held = match self.reads_groups {
+            true => None,
+            false => self.proc.hold_leader(tid)?,
+        };
+        let status = match held {
+            Some(_) => None,
+            None => self.proc.status(tid)?,
+        };
         let pid = status.as_ref().map_or(tid, |status| status.tgid);
         let Some(stat) = self.proc.stat(pid)? else {
             // Hidden from us, or gone.
             let node = self.walker().find(pid)?;
             return Ok(node.map(|node| (node, Vec::new())));
         };
-        let node = Node::new(pid, Some(stat), None);
+        let node = Node::new(pid, Some(stat), held);
         let groups = status.as_ref().map(|status| status.groups.clone());
         let node = match status {
             Some(status) if pid == tid => node.with_status(status),
@@ -244,7 +322,7 @@ impl Resolver {
             };
             pins.push(Pin {
                 process: *process,
-                fd: held.0,
+                fd: held.0.map(Arc::new),
             });
         }
         Ok(Some((Standing::Process(candidate), pins)))

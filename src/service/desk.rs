@@ -239,7 +239,10 @@ impl Desk<'_> {
             if effects.is_empty() {
                 break;
             }
-            for effect in effects {
+            // Whoever waits goes on first: what is told of it can be told later.
+            let is_answer = |effect: &Effect| matches!(effect, Effect::Answer { .. });
+            let (answers, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_answer);
+            for effect in answers.into_iter().chain(others) {
                 match effect {
                     Effect::Watch(process) if self.watch.is_watched(process) => {}
                     Effect::Watch(process) => {

@@ -25,7 +25,17 @@ use crate::process::{Reach, nudge};
 pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
 
 /// How a request is answered that makes a file and opens it.
-pub type Created = Box<dyn FnOnce(Result<(Attributes, Handle), Failure>) + Send>;
+pub type Created = Box<dyn FnOnce(Result<(Attributes, Handle, Closing), Failure>) + Send>;
+
+/// Whether the closing of each descriptor of an open file is to be told, by which the
+/// fcntl(2) locks of its process go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// It is.
+    Told,
+    /// Nobody locks this file so: the last one is enough.
+    Untold,
+}
 
 /// Tells a process that polls an open file that there is something to read.
 pub type Tell = Box<dyn FnOnce() + Send>;

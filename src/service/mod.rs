@@ -42,7 +42,8 @@ use crate::watch::Watch;
 use desk::Desk;
 pub use desk::UserNames;
 use locks::Pending;
-pub use locks::{Answer, Created, Tell};
+pub use locks::{Answer, Closing, Created, Tell};
+pub use opens::Making;
 pub use request::{At, Failure, Listing, Sender, user};
 use show::{Board, ROUNDS};
 use view::{About, View};
@@ -412,19 +413,32 @@ impl Service {
         directory: bool,
     ) -> Result<(), Failure> {
         self.spare_name(sender, (dir, name))?;
-        let (caller, pins) = self.caller(sender, Reach::Root)?;
-        self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
-            // Who it removes for ended while that was found out: this is no longer
-            // what it was to remove. The kernel walks the path again.
-            if desk.any_has_ended(caller.lineage()) {
-                return Err(Refusal::Gone.into());
+        // Who holds it itself, or by its script, may: nobody above matters then.
+        for reach in [Reach::Holder, Reach::Root] {
+            let (caller, pins) = self.caller(sender, reach)?;
+            let boards = [Board::Named((dir, name))];
+            let decided = self.act_for(sender, pins, &boards, |desk| {
+                // Who it removes for ended while that was found out: this is no longer
+                // what it was to remove. The kernel walks the path again.
+                if desk.any_has_ended(caller.lineage()) {
+                    return Err(Refusal::Gone.into());
+                }
+                let board = desk.settled(dir, name)?;
+                let claim = board.and_then(|board| desk.table.claim(board));
+                let theirs = claim.is_some_and(|claim| claim.held_by(&caller));
+                if reach == Reach::Holder && !theirs {
+                    return Ok(false);
+                }
+                desk.table
+                    .unlink(&desk.now, &caller, (dir, name), directory)?;
+                desk.done(None);
+                Ok(true)
+            })?;
+            if decided {
+                break;
             }
-            desk.settled(dir, name)?;
-            desk.table
-                .unlink(&desk.now, &caller, (dir, name), directory)?;
-            desk.done(None);
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Changes attributes.
@@ -436,6 +450,9 @@ impl Service {
         change: &Change,
     ) -> Result<Attributes, Failure> {
         self.spare_inode(sender, ino)?;
+        if let Some(changed) = self.change_made(sender, ino, change) {
+            return changed;
+        }
         let (caller, pins) = self.caller(sender, Reach::Holder)?;
         self.act_for(sender, pins, &[Board::Of(ino)], |desk| {
             let meant = desk.table.meant(ino, handle);
@@ -444,6 +461,32 @@ impl Service {
                 .change(&desk.now, &caller, meant, handle, change)?;
             let attributes = desk.table.attributes(meant, &desk.now)?;
             Ok(Attributes { ino, ..attributes })
+        })
+    }
+
+    /// The same for the times of a board that the caller has just made, as each `touch`
+    /// sets them: that it is the same process still is all there is to find out.
+    fn change_made(
+        &self,
+        sender: Sender,
+        ino: Ino,
+        change: &Change,
+    ) -> Option<Result<Attributes, Failure>> {
+        if !change.is_of_times() {
+            return None;
+        }
+        let maker = self.state.lock().table.maker(ino, sender.thread?)?;
+        let resolver = Arc::clone(&self.resolver);
+        let same = self
+            .walks
+            .walk(sender.user.uid, move || resolver.is_there(maker))?;
+        if !same {
+            return None;
+        }
+        self.act(|desk| {
+            desk.settle(ino);
+            let changed = desk.table.change_made(&desk.now, maker, ino, change);
+            changed.then(|| Ok(desk.table.attributes(ino, &desk.now)?))
         })
     }
 

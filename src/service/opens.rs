@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::desk::Desk;
-use super::locks::{Answer, Created};
+use super::locks::{Answer, Closing, Created};
 use super::request::{At, Failure, Sender};
 use super::show::Board;
 use crate::lock::acquire::Make;
@@ -14,20 +14,29 @@ use crate::lock::refusal::Refusal;
 use crate::lock::walked::Came;
 use crate::process::Reach;
 
+/// How a file is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Making {
+    /// O_EXCL.
+    pub exclusive: bool,
+    /// O_WRONLY.
+    pub writes_only: bool,
+}
+
 impl Service {
     /// Makes a board's file and opens it; one that is there by now is opened, unless
-    /// `exclusive`.
+    /// it is made exclusively.
     pub fn create(
         &self,
         sender: Sender,
         at: At<'_>,
-        exclusive: bool,
+        making: Making,
         mode: OpenMode,
         (wait, answer): (WaitId, Created),
     ) {
         self.may_be_put_aside(wait, || {
             let mut answer = Some(answer);
-            let made = self.try_create(sender, at, exclusive, mode, (wait, &mut answer));
+            let made = self.try_create(sender, at, making, mode, (wait, &mut answer));
             if let Some(answer) = answer {
                 answer(made.and_then(|made| made.ok_or(Refusal::Gone.into())));
             }
@@ -38,25 +47,31 @@ impl Service {
         &self,
         sender: Sender,
         (dir, name): At<'_>,
-        exclusive: bool,
+        making: Making,
         mode: OpenMode,
         later: (WaitId, &mut Option<Created>),
-    ) -> Result<Option<(Attributes, Handle)>, Failure> {
+    ) -> Result<Option<(Attributes, Handle, Closing)>, Failure> {
         self.spare_name(sender, (dir, name))?;
         let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
+        let closing = self.closing(&caller, making);
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
             desk.may_acquire()?;
             let (make, open) = (Make::File, Some(mode));
-            let made = desk
-                .table
-                .make(&desk.now, &caller, (dir, name), make, exclusive, open);
+            let made = desk.table.make(
+                &desk.now,
+                &caller,
+                (dir, name),
+                make,
+                making.exclusive,
+                open,
+            );
             match made {
                 Ok((ino, handle)) => {
                     desk.done(handle);
                     let attributes = desk.table.attributes(ino, &desk.now)?;
-                    Ok(handle.map(|handle| (attributes, handle)))
+                    Ok(handle.map(|handle| (attributes, handle, closing)))
                 }
                 Err(Refusal::Gone) => {
                     Ok(desk.open_instead(sender, &caller, (dir, name), mode, later)?)
@@ -64,6 +79,17 @@ impl Service {
                 Err(refusal) => Err(refusal.into()),
             }
         })
+    }
+
+    /// A file that is made to be a lock, for writing alone, and one that a lock tool
+    /// makes, is locked by fcntl(2) by nobody; whoever does it all the same keeps that
+    /// lock until the last descriptor is closed. That saves a round trip for each.
+    fn closing(&self, caller: &Caller, making: Making) -> Closing {
+        let makes_lock = making.exclusive && making.writes_only;
+        match makes_lock || self.resolver.locks_by_no_fcntl(&caller.program) {
+            true => Closing::Untold,
+            false => Closing::Told,
+        }
     }
 
     /// Opens a board that is there, at once or once it is decided what it is.
@@ -156,7 +182,7 @@ impl Desk<'_> {
         (dir, name): At<'_>,
         mode: OpenMode,
         (wait, answer): (WaitId, &mut Option<Created>),
-    ) -> Result<Option<(Attributes, Handle)>, Refusal> {
+    ) -> Result<Option<(Attributes, Handle, Closing)>, Refusal> {
         let ino = self.table.lookup(dir, name)?;
         let mode = OpenMode {
             again: true,
@@ -174,13 +200,13 @@ impl Desk<'_> {
         match self.table.open(&self.now, caller, ino, mode, Some(wait))? {
             Opened::Done(handle) => {
                 self.done(Some(handle));
-                Ok(Some((attributes, handle)))
+                Ok(Some((attributes, handle, Closing::Told)))
             }
             Opened::Waits => {
                 if let Some(answer) = answer.take() {
                     let answer: Answer = Box::new(move |outcome| {
                         let opened = outcome.and_then(|handle| handle.ok_or(Refusal::Gone.into()));
-                        answer(opened.map(|handle| (attributes, handle)));
+                        answer(opened.map(|handle| (attributes, handle, Closing::Told)));
                     });
                     self.put_aside(wait, sender, answer);
                 }

@@ -146,7 +146,7 @@ fn watch(desk: &Desk<'_>, process: ProcessId) {
     }
     match desk.resolver.pin(process) {
         Ok(Some(fd)) => {
-            if let Err(error) = desk.watch.add(process, fd) {
+            if let Err(error) = desk.watch.add(process, Arc::new(fd)) {
                 log::error!("cannot watch process {}: {error}", process.pid);
             }
         }
