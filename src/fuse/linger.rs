@@ -48,3 +48,33 @@ pub fn came() {
     let soon = |since: Instant| since.elapsed() < MOMENT;
     SOON.set(SINCE.take().is_some_and(soon));
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn who_was_lucky_looks_again_and_nobody_looks_for_long() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        // Nothing comes: it is not waited for.
+        linger(reader.as_fd());
+        nix::unistd::write(&writer, b"1").unwrap();
+        linger(reader.as_fd());
+        came();
+        SOON.set(true);
+        // What is there is seen at once, and is left to be read.
+        linger(reader.as_fd());
+        assert_eq!(nix::unistd::read(&reader, &mut [0; 2]).unwrap(), 1);
+        came();
+        SOON.set(true);
+        let begun = Instant::now();
+        linger(reader.as_fd());
+        assert!(begun.elapsed() >= MOMENT);
+        // That was in vain.
+        came();
+        assert!(!SOON.get());
+    }
+}

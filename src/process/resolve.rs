@@ -123,7 +123,7 @@ impl Resolver {
     }
 
     /// Who was behind the request before, if nothing has changed.
-    fn known(&self, tid: Pid, user: User) -> Option<(Caller, Vec<Pin>)> {
+    pub(super) fn known(&self, tid: Pid, user: User) -> Option<(Caller, Vec<Pin>)> {
         let (mut caller, process, pidfd) = self.again.known(tid)?;
         caller.user = user;
         if let Standing::Process(candidate) = &mut caller.standing {

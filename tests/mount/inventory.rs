@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
         gits_pass_where_the_file_says_so("git");
         tbot_goes_on_unchanged("bash", "flock", "ps");
         a_board_is_for_its_users_and_groups(ROOT, "setpriv", "dash", "flock");
+        who_leaves_a_group_may_no_more_however_often_he_did(ROOT, "python3");
         who_may_not_have_a_held_board_does_not_wait(ROOT, "setpriv", "flock");
         what_is_out_of_service_nobody_takes("flock");
         the_longest_lease_cuts_what_was_set();
@@ -284,6 +285,33 @@ fn a_board_is_for_its_users_and_groups() {
     listed
         .lab
         .wait_for_log(|line| line.ends_with("the inventory has it for others; nobody may"));
+}
+
+fn who_leaves_a_group_may_no_more_however_often_he_did() {
+    let listed = Listed::new(&format!("[boards.theirs]\ngroups = [{GROUP}]\n"));
+    let script = format!(
+        "import os
+def take():
+    os.close(os.open('theirs', os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    os.unlink('theirs')
+os.setgroups([{GROUP}])
+os.seteuid({STRANGER})
+for _ in range(20): take()
+os.seteuid(0)
+os.setgroups([])
+os.seteuid({STRANGER})
+try:
+    take()
+except PermissionError:
+    print('denied')
+os.seteuid(0)
+take()
+"
+    );
+    let mut command = Command::new("python3");
+    command.args(["-c", &script]);
+    let output = listed.lab.start(command).wait(PATIENCE).ok();
+    assert_eq!(output.stdout.trim(), "denied");
 }
 
 fn who_may_not_have_a_held_board_does_not_wait() {

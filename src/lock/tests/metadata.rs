@@ -4,7 +4,8 @@ use super::cast::*;
 use super::lab::*;
 use crate::lock::Refusal;
 use crate::lock::attributes::{Change, Kind, SetTime};
-use crate::lock::content::CONTENT_MAX;
+use crate::lock::content::{CONTENT_MAX, Named};
+use crate::lock::file_lock::LockKind;
 use crate::lock::ids::Ino;
 use crate::lock::time::Timestamp;
 
@@ -173,4 +174,51 @@ fn expiry_and_note_of_a_freed_board_are_not_set() {
     assert_eq!(set, Err(Refusal::Gone));
     let set = lab.table.set_note(&alice(), ino, None, None);
     assert_eq!(set, Err(Refusal::Gone));
+}
+
+#[test]
+fn who_made_it_sets_its_times_while_that_file_is_open() {
+    let (mut lab, who) = (Lab::new(), alice());
+    let (maker, other) = (who.requester.unwrap(), alice().requester.unwrap());
+    let change = Change {
+        mtime: Some(SetTime::To(at(60))),
+        ..Change::default()
+    };
+    let handle = lab.create(&who, "b", NONBLOCK).unwrap();
+    let ino = lab.ino("b");
+    assert_eq!(lab.table.maker(ino, maker.pid), Some(maker));
+    assert_eq!(lab.table.maker(ino, other.pid), None);
+    assert!(!lab.table.change_made(&lab.now, other, ino, &change));
+    assert!(!lab.table.change_made(&lab.now, maker, ino, &CHMOD));
+    assert!(lab.table.change_made(&lab.now, maker, ino, &change));
+    assert_eq!(lab.stat("b").mtime, at(60));
+    lab.table.close(&lab.now, handle);
+    assert_eq!(lab.table.maker(ino, maker.pid), None);
+    assert!(!lab.table.change_made(&lab.now, maker, ino, &change));
+}
+
+#[test]
+fn who_made_what_another_holds_by_now_does_not() {
+    let mut lab = Lab::new();
+    let who = alice();
+    let maker = who.requester.unwrap();
+    let handle = lab.create(&who, "b", WRITE).unwrap();
+    let ino = lab.ino("b");
+    let kept = lab.write(handle, b"200").unwrap();
+    let named = Named::Process(candidate(ALICE, &[OTHER_JOB]));
+    lab.table.name(&lab.now, &kept, named);
+    assert_eq!(lab.table.holder(ino), Some(process(OTHER_JOB)));
+    assert_eq!(lab.table.maker(ino, maker.pid), None);
+    // A file that is open and made nothing says nothing.
+    let other = lab.create(&who, "b", APPEND).unwrap();
+    assert_eq!(lab.table.maker(ino, maker.pid), None);
+    for handle in [handle, other] {
+        lab.table.close(&lab.now, handle);
+    }
+    // Nor where file locks hold it.
+    let handle = lab.create(&who, "c", WRITE).unwrap();
+    let ino = lab.ino("c");
+    assert_eq!(lab.table.maker(ino, maker.pid), Some(maker));
+    let _ = lab.flock(&who, handle, LockKind::Exclusive);
+    assert_eq!(lab.table.maker(ino, maker.pid), None);
 }

@@ -160,6 +160,70 @@ fn a_carrier_passes_on() {
 }
 
 #[test]
+fn who_asks_again_and_again_is_known_until_it_is_another() {
+    let resolver = resolver();
+    let ask = |pid| resolver.caller(Some(pid), USER, Reach::Holder).unwrap();
+    let known = |pid| resolver.known(pid, USER).is_some();
+    let mut spawned = Spawned::script("dash", "echo $$; read x; exec cat");
+    let pid = spawned.line();
+    let found = caller(pid, Reach::Holder).0;
+    for time in 0..5 {
+        assert_eq!(known(pid), time > 2, "{time}");
+        let (caller, pins) = ask(pid);
+        assert_eq!(
+            (caller.lineage(), &caller.program),
+            (found.lineage(), &found.program)
+        );
+        assert_eq!(caller.via(), found.via());
+        assert_eq!(pins[0].process.pid, pid);
+    }
+    // For whom it asks is told by each request.
+    let other = crate::lock::ids::User {
+        uid: crate::lock::ids::Uid(7),
+        ..USER
+    };
+    let (asks, _) = resolver.caller(Some(pid), other, Reach::Holder).unwrap();
+    let Standing::Process(candidate) = &asks.standing else {
+        panic!("{asks:?}");
+    };
+    assert_eq!((asks.user, candidate.user), (other, other));
+    // The same process runs another program.
+    let stdin = spawned.child.stdin.as_mut().unwrap();
+    stdin.write_all(b"\n1\n").unwrap();
+    spawned.line();
+    assert!(!known(pid));
+    for _ in 0..5 {
+        let (caller, pins) = ask(pid);
+        assert_eq!(
+            (caller.program.as_str(), pids(caller.lineage())),
+            ("cat", vec![pid])
+        );
+        assert!(!ready(pins[0].fd.as_ref().unwrap().as_fd(), 0));
+    }
+    assert!(known(pid));
+    spawned.child.kill().unwrap();
+    spawned.child.wait().unwrap();
+    assert!(!known(pid));
+}
+
+#[test]
+fn a_tool_is_not_known_by_what_is_above_it() {
+    let mut lists = Lists::default();
+    lists.add_one_shot("cat").unwrap();
+    let resolver = Resolver::new(Proc::system(), lists);
+    let mut spawned = Spawned::script("dash", "cat; work");
+    let stdin = spawned.child.stdin.as_mut().unwrap();
+    stdin.write_all(b"1\n").unwrap();
+    spawned.line();
+    let tool = child(spawned.pid());
+    for _ in 0..5 {
+        let (caller, _) = resolver.caller(Some(tool), USER, Reach::Holder).unwrap();
+        assert_eq!(pids(caller.lineage()), [spawned.pid()]);
+    }
+    assert!(resolver.known(tool, USER).is_none());
+}
+
+#[test]
 fn a_parent_that_dies_is_not_taken() {
     let mut lists = Lists::default();
     lists.add_one_shot("cat").unwrap();
