@@ -35,11 +35,11 @@ pub fn linger(device: BorrowedFd<'_>) {
         return;
     }
     let mut look = [PollFd::new(&device, PollFlags::IN)];
-    while poll(&mut look, Some(&AT_ONCE)) == Ok(0) {
-        if since.elapsed() >= MOMENT {
+    loop {
+        std::thread::yield_now();
+        if poll(&mut look, Some(&AT_ONCE)) != Ok(0) || since.elapsed() >= MOMENT {
             return;
         }
-        std::thread::yield_now();
     }
 }
 
