@@ -50,6 +50,7 @@ mod races;
 mod random;
 mod release;
 mod restart;
+mod round_trips;
 mod run;
 mod sessions;
 mod several_names;
@@ -115,6 +116,7 @@ fn main() -> std::process::ExitCode {
         polling::tests(),
         queue::tests(),
         races::tests(),
+        round_trips::tests(),
         restart::tests(),
         release::tests(),
         run::tests(),
