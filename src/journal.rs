@@ -25,7 +25,6 @@ use crate::cli::options::{LogPlan, Verbosity};
 use crate::printable::{escape, printable, unprintable};
 use crate::supervise;
 use crate::syslog::{self, SystemLog};
-use crate::unhurried::unhurried;
 
 /// Records that wait for a slow reader.
 const QUEUE: usize = 4096;
@@ -332,10 +331,7 @@ fn queue(
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let started = std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || {
-            unhurried();
-            write_out(&items, &counted, out, form);
-        });
+        .spawn(move || write_out(&items, &counted, out, form));
     mask.thread_set_mask()?;
     started?;
     let sink = Sink {

@@ -29,5 +29,4 @@ pub mod store;
 pub mod supervise;
 pub mod syslog;
 pub mod turn;
-mod unhurried;
 pub mod watch;

@@ -95,7 +95,7 @@ impl Filesystem for Floor {
             &attributes(INodeNo(2)),
             Generation(0),
             FileHandle(0),
-            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH,
+            FopenFlags::FOPEN_DIRECT_IO,
         );
     }
 

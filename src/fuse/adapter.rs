@@ -29,7 +29,7 @@ use crate::lock::ids::{self, Pid, WaitId};
 use crate::lock::node::NAME_MAX;
 use crate::lock::refusal::Refusal;
 use crate::lock::rename::RenameKind;
-use crate::service::{Failure, Making, Service, Tell, view};
+use crate::service::{Failure, Service, Tell, view};
 
 /// The entries that one READDIR asks the table for; the kernel's buffer holds
 /// fewer.
@@ -261,10 +261,7 @@ impl Filesystem for Adapter {
         self.0.create(
             sender(request),
             (ino(parent), name.as_bytes()),
-            Making {
-                exclusive: flags & libc::O_EXCL != 0,
-                writes_only: flags & libc::O_ACCMODE == libc::O_WRONLY,
-            },
+            flags & libc::O_EXCL != 0,
             mode(flags),
             (locks::wait_id(request), locks::created(reply)),
         );

@@ -27,6 +27,9 @@ const ASKED: usize = 32;
 /// Who asks so often is likely to ask again: a tool asks two or three times.
 const OFTEN: u8 = 3;
 
+/// Who asked that often and could not be known is not tried again.
+const NEVER: u8 = u8::MAX;
+
 /// Those who ask again.
 #[derive(Debug, Default)]
 pub(super) struct Again {
@@ -84,12 +87,16 @@ impl Again {
         {
             let mut inner = self.inner.lock();
             let at = inner.asked.iter().position(|(one, _)| *one == thread);
-            let times = at.map_or(0, |at| inner.asked.remove(at).1);
+            let before = at.map_or(0, |at| inner.asked.remove(at).1);
             if inner.asked.len() >= ASKED {
                 inner.asked.remove(0);
             }
-            inner.asked.push((thread, times.saturating_add(1)));
-            if times + 1 < OFTEN {
+            let times = match before {
+                NEVER => NEVER,
+                before => before.saturating_add(1).min(OFTEN),
+            };
+            inner.asked.push((thread, times));
+            if times != OFTEN {
                 return None;
             }
         }
@@ -114,6 +121,14 @@ impl Again {
             inner.known.remove(0);
         }
         inner.known.push(Arc::new(known));
+    }
+
+    /// This thread is none that can be known.
+    pub fn never(&self, thread: Pid) {
+        let mut inner = self.inner.lock();
+        if let Some((_, times)) = inner.asked.iter_mut().find(|(one, _)| *one == thread) {
+            *times = NEVER;
+        }
     }
 
     /// Forgets all of them, for their descriptors; whether there were any.

@@ -73,11 +73,22 @@ impl Resolver {
         }
     }
 
-    /// Whether this names a program that locks no file by fcntl(2) that it makes: a
-    /// tool that exits once it has claimed, or flock(1), in which OFD locks are the
-    /// only others.
-    pub fn locks_by_no_fcntl(&self, name: &str) -> bool {
-        self.lists.takes_only(name) || name == "flock"
+    /// Whether who asks is a tool that gives no file that it makes a lock of its process
+    /// by fcntl(2): one that exits once it has claimed, or flock(1), which knows OFD locks
+    /// at most. A script that bears such a name is none: no walk passes it, and the first
+    /// word of its command line is its interpreter's.
+    pub fn makes_no_process_locks(&self, caller: &Caller) -> bool {
+        let name = caller.program.as_str();
+        match &caller.standing {
+            Standing::Process(candidate) if name == "flock" => {
+                let first = candidate.command.split(' ').next().unwrap_or_default();
+                first.rsplit('/').next() == Some(name)
+            }
+            _ => {
+                let passed = caller.lineage().first() != caller.requester.as_ref();
+                passed && self.lists.takes_only(name)
+            }
+        }
     }
 
     /// Where it reads processes.
@@ -130,7 +141,7 @@ impl Resolver {
             candidate.user = user;
         }
         if self.reads_groups {
-            let groups = self.groups(tid);
+            let groups = self.proc.status(tid).ok()??.groups;
             caller.groups = Groups {
                 holder: groups.clone(),
                 request: groups,
@@ -181,13 +192,21 @@ impl Resolver {
                     }
                 }
             }
-            if let Some(before) = before
-                && let ([node], [pin]) = (&walk.path[..], &pins[..])
-                && node.id == pin.process
-                && node.id.pid == tid
-                && let Some(pidfd) = &pin.fd
-            {
-                self.again.keep(before, node.id, &caller, Arc::clone(pidfd));
+            match (before, &walk.path[..], &pins[..]) {
+                (
+                    Some(before),
+                    [node],
+                    [
+                        Pin {
+                            process,
+                            fd: Some(fd),
+                        },
+                    ],
+                ) if node.id == *process && process.pid == tid => {
+                    self.again.keep(before, *process, &caller, Arc::clone(fd));
+                }
+                (Some(_), ..) => self.again.never(tid),
+                (None, ..) => {}
             }
             return Ok((caller, pins));
         }

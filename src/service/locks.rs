@@ -27,13 +27,13 @@ pub type Answer = Box<dyn FnOnce(Result<Option<Handle>, Failure>) + Send>;
 /// How a request is answered that makes a file and opens it.
 pub type Created = Box<dyn FnOnce(Result<(Attributes, Handle, Closing), Failure>) + Send>;
 
-/// Whether the closing of each descriptor of an open file is to be told, by which the
-/// fcntl(2) locks of its process go.
+/// Whether each close of a descriptor of an open file is to be told (FLUSH): with it go
+/// the fcntl(2) locks that its process has of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// It is.
     Told,
-    /// Nobody locks this file so: the last one is enough.
+    /// No process has such locks of this file: the last close is enough.
     Untold,
 }
 

@@ -43,7 +43,6 @@ use desk::Desk;
 pub use desk::UserNames;
 use locks::Pending;
 pub use locks::{Answer, Closing, Created, Tell};
-pub use opens::Making;
 pub use request::{At, Failure, Listing, Sender, user};
 use show::{Board, ROUNDS};
 use view::{About, View};
@@ -413,8 +412,13 @@ impl Service {
         directory: bool,
     ) -> Result<(), Failure> {
         self.spare_name(sender, (dir, name))?;
-        // Who holds it itself, or by its script, may: nobody above matters then.
-        for reach in [Reach::Holder, Reach::Root] {
+        // Who holds it itself, or by its script, may: nobody above matters then. Who has
+        // what file locks hold is looked for once.
+        let reaches = match self.is_by_locks((dir, name)) {
+            true => &[Reach::Root][..],
+            false => &[Reach::Holder, Reach::Root],
+        };
+        for reach in reaches.iter().copied() {
             let (caller, pins) = self.caller(sender, reach)?;
             let boards = [Board::Named((dir, name))];
             let decided = self.act_for(sender, pins, &boards, |desk| {
@@ -439,6 +443,12 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    fn is_by_locks(&self, (dir, name): At<'_>) -> bool {
+        let table = &self.state.lock().table;
+        let board = table.lookup(dir, name);
+        board.is_ok_and(|board| table.is_by_locks(board))
     }
 
     /// Changes attributes.
@@ -479,9 +489,12 @@ impl Service {
         let resolver = Arc::clone(&self.resolver);
         let same = self
             .walks
-            .walk(sender.user.uid, move || resolver.is_there(maker))?;
-        if !same {
-            return None;
+            .walk(sender.user.uid, move || resolver.is_there(maker));
+        match same {
+            Some(true) => {}
+            Some(false) => return None,
+            // It was given up: nothing is done for it any more.
+            None => return Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())),
         }
         self.act(|desk| {
             desk.settle(ino);

@@ -14,29 +14,20 @@ use crate::lock::refusal::Refusal;
 use crate::lock::walked::Came;
 use crate::process::Reach;
 
-/// How a file is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Making {
-    /// O_EXCL.
-    pub exclusive: bool,
-    /// O_WRONLY.
-    pub writes_only: bool,
-}
-
 impl Service {
     /// Makes a board's file and opens it; one that is there by now is opened, unless
-    /// it is made exclusively.
+    /// `exclusive`.
     pub fn create(
         &self,
         sender: Sender,
         at: At<'_>,
-        making: Making,
+        exclusive: bool,
         mode: OpenMode,
         (wait, answer): (WaitId, Created),
     ) {
         self.may_be_put_aside(wait, || {
             let mut answer = Some(answer);
-            let made = self.try_create(sender, at, making, mode, (wait, &mut answer));
+            let made = self.try_create(sender, at, exclusive, mode, (wait, &mut answer));
             if let Some(answer) = answer {
                 answer(made.and_then(|made| made.ok_or(Refusal::Gone.into())));
             }
@@ -47,26 +38,21 @@ impl Service {
         &self,
         sender: Sender,
         (dir, name): At<'_>,
-        making: Making,
+        exclusive: bool,
         mode: OpenMode,
         later: (WaitId, &mut Option<Created>),
     ) -> Result<Option<(Attributes, Handle, Closing)>, Failure> {
         self.spare_name(sender, (dir, name))?;
         let (caller, pins) = self.caller(sender, self.reach_in(dir))?;
-        let closing = self.closing(&caller, making);
+        let closing = self.closing(&caller);
         self.act_for(sender, pins, &[Board::Named((dir, name))], |desk| {
             desk.settle(dir);
             desk.settled(dir, name)?;
             desk.may_acquire()?;
             let (make, open) = (Make::File, Some(mode));
-            let made = desk.table.make(
-                &desk.now,
-                &caller,
-                (dir, name),
-                make,
-                making.exclusive,
-                open,
-            );
+            let made = desk
+                .table
+                .make(&desk.now, &caller, (dir, name), make, exclusive, open);
             match made {
                 Ok((ino, handle)) => {
                     desk.done(handle);
@@ -81,12 +67,10 @@ impl Service {
         })
     }
 
-    /// A file that is made to be a lock, for writing alone, and one that a lock tool
-    /// makes, is locked by fcntl(2) by nobody; whoever does it all the same keeps that
-    /// lock until the last descriptor is closed. That saves a round trip for each.
-    fn closing(&self, caller: &Caller, making: Making) -> Closing {
-        let makes_lock = making.exclusive && making.writes_only;
-        match makes_lock || self.resolver.locks_by_no_fcntl(&caller.program) {
+    /// What a lock tool makes, no process locks by fcntl(2) (`Closing`): that saves it
+    /// a round trip at each close.
+    fn closing(&self, caller: &Caller) -> Closing {
+        match self.resolver.makes_no_process_locks(caller) {
             true => Closing::Untold,
             false => Closing::Told,
         }

@@ -184,7 +184,10 @@ impl Turns {
         let Some(next) = ends.chain(moment).min() else {
             return;
         };
-        if inner.rings.is_none_or(|rings| rings > next) {
+        if inner
+            .rings
+            .is_none_or(|rings| rings > next || rings + MOMENT < now)
+        {
             inner.rings = Some(next);
             (self.alarm)(next.saturating_duration_since(now));
         }

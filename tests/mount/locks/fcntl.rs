@@ -9,7 +9,7 @@ pub fn tests() -> Vec<Trial> {
         a_posix_lock_excludes("python3");
         a_posix_lock_is_upgraded_without_losing_it("python3");
         any_close_drops_the_posix_locks_of_a_process("python3");
-        a_posix_lock_through_what_made_the_file_goes_at_the_last_close("python3");
+        a_posix_lock_through_what_made_the_file_goes_with_its_process("python3");
         a_posix_lock_is_not_inherited("python3");
         a_posix_lock_is_kept_over_exec("python3");
         two_who_upgrade_are_told_of_their_deadlock("python3");
@@ -89,27 +89,20 @@ fn any_close_drops_the_posix_locks_of_a_process() {
     );
 }
 
-fn a_posix_lock_through_what_made_the_file_goes_at_the_last_close() {
+fn a_posix_lock_through_what_made_the_file_goes_with_its_process() {
     play(
         "
         a: fd = os.open('board', os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666) -> ok
         a: lockf(fd, LOCK_EX) -> ok
         b: fd = opened(); lockf(fd, LOCK_EX|LOCK_NB) -> EAGAIN
         a: os.close(os.dup(fd)) -> ok
-        b: lockf(fd, LOCK_EX|LOCK_NB) -> ok | EAGAIN  # only the last close is told
-        b: lockf(fd, LOCK_UN) -> ok
-        a: os.close(fd) -> ok
         b: lockf(fd, LOCK_EX|LOCK_NB) -> ok
-        c: fd = os.open('two', os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666) -> ok
-        c: lockf(fd, LOCK_EX) -> ok
-        b: two = opened(name='two'); lockf(two, LOCK_EX) -> blocked
-        kill c
-        b -> ok
-        a: fd = os.open('three', os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666) -> ok
+        b: lockf(fd, LOCK_UN) -> ok
         a: lockf(fd, LOCK_EX) -> ok
-        b: three = opened(name='three'); lockf(three, LOCK_EX|LOCK_NB) -> EAGAIN
-        a: os.close(os.dup(fd)) -> ok
-        b: lockf(three, LOCK_EX|LOCK_NB) -> ok
+        a: fork_idle() -> ok
+        b: lockf(fd, LOCK_EX) -> blocked
+        kill a
+        b -> ok
         ",
     );
 }
