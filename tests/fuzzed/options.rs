@@ -177,6 +177,7 @@ fn same(args: &MountArgs, plan: &MountPlan) -> Result<MountPlan, String> {
     // What has a comma or a colon in it cannot stand in -o.
     let args = MountArgs {
         dir: plan.dir.clone(),
+        boards: plan.boards.clone(),
         lease: plan.lease.map(in_words),
         open_wait: Some(match plan.open_wait {
             Duration::ZERO => "0".to_owned(),
