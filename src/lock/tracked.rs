@@ -2,13 +2,13 @@
 //! written whenever it has, and nobody has to think of it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Iter;
 use std::hash::Hash;
 
 /// The map.
 #[derive(Debug)]
 pub(super) struct Tracked<K, V> {
-    map: HashMap<K, V>,
+    /// Each by itself: the buckets that are empty, up to half of them, are small.
+    map: HashMap<K, Box<V>>,
     /// What was handed out to be changed, put in or taken out; none while nobody
     /// wants to know.
     touched: Option<Vec<K>>,
@@ -47,12 +47,12 @@ impl<K: Copy + Eq + Hash + Ord, V> Tracked<K, V> {
     }
 
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.map.get(key)
+        self.map.get(key).map(Box::as_ref)
     }
 
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.touch(*key);
-        self.map.get_mut(key)
+        self.map.get_mut(key).map(Box::as_mut)
     }
 
     pub fn contains_key(&self, key: &K) -> bool {
@@ -61,12 +61,12 @@ impl<K: Copy + Eq + Hash + Ord, V> Tracked<K, V> {
 
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.touch(key);
-        self.map.insert(key, value)
+        self.map.insert(key, Box::new(value)).map(|value| *value)
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.touch(*key);
-        self.map.remove(key)
+        self.map.remove(key).map(|value| *value)
     }
 
     pub fn len(&self) -> usize {
@@ -74,11 +74,11 @@ impl<K: Copy + Eq + Hash + Ord, V> Tracked<K, V> {
     }
 
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.map.values()
+        self.map.values().map(Box::as_ref)
     }
 
-    pub fn iter(&self) -> Iter<'_, K, V> {
-        self.map.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.map.iter().map(|(key, value)| (key, value.as_ref()))
     }
 }
 
