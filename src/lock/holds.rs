@@ -112,7 +112,8 @@ impl Table {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return;
         };
-        node.names.push((dir, name.into()));
+        let called = Name::from(name);
+        node.names.push((dir, Name::clone(&called)));
         let target = match &node.body {
             Body::Link(target) => Some(target.clone()),
             _ => None,
@@ -123,7 +124,7 @@ impl Table {
             self.count(charged, 1, 0);
         }
         if let Some(directory) = self.nodes.get_mut(&dir).and_then(Node::directory_mut) {
-            directory.insert(name.into(), ino);
+            directory.insert(called, ino);
             if let Some(target) = target {
                 directory.add_target(&target);
             }

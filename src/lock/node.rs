@@ -1,6 +1,7 @@
 //! Inodes and names: what the lock directory is made of.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::claim::Claim;
 use super::effect::Ended;
@@ -20,8 +21,8 @@ pub const PATH_MAX: usize = 4095;
 /// boards below it slower, for everybody.
 pub const DEPTH_MAX: usize = 32;
 
-/// A board's name within its directory.
-pub type Name = Box<[u8]>;
+/// A board's name within its directory: one for all who know it.
+pub type Name = Arc<[u8]>;
 
 /// Checks the name of a board that is to be made.
 ///
@@ -142,7 +143,7 @@ impl Directory {
     pub fn insert(&mut self, name: Name, ino: Ino) {
         self.remove(&name);
         self.next += 1;
-        self.order.insert(self.next, name.clone());
+        self.order.insert(self.next, Arc::clone(&name));
         let place = self.next;
         self.entries.insert(name, Entry { ino, place });
     }

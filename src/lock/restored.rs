@@ -6,7 +6,7 @@ use super::effect::End;
 use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
 use super::locking::BoardFile;
-use super::node::{Body, Directory, Node};
+use super::node::{Body, Directory, Name, Node};
 use super::open::Open;
 use super::queue::{AWAY, Asking, Waiter};
 use super::saved::{
@@ -116,7 +116,7 @@ impl Table {
             if how == Return::Connected {
                 node.locks = inode.locks;
                 for (dir, name) in inode.former {
-                    let key = (dir, name.into_boxed_slice());
+                    let key = (dir, Name::from(name));
                     node.former.push(key.clone());
                     self.former.entry(key).or_default().push(ino);
                 }
@@ -140,7 +140,7 @@ impl Table {
         // The first of its names is what it is called.
         for (ino, order) in orders {
             if let Some(node) = self.nodes.get_mut(&ino) {
-                let place = |(dir, name): &(Ino, Box<[u8]>)| {
+                let place = |(dir, name): &(Ino, Name)| {
                     order
                         .iter()
                         .position(|(at, called, _)| at == dir && **called == **name)

@@ -276,10 +276,7 @@ impl Table {
                 // A read from the start makes a new one.
                 open.snapshot = None;
                 let name = SavedName {
-                    through: open
-                        .through
-                        .take()
-                        .map(|(dir, name)| (dir, name.into_vec())),
+                    through: open.through.take().map(|(dir, name)| (dir, name.to_vec())),
                     known_as: open.known_as.take(),
                 };
                 match name {

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::lock::attributes::Attributes;
 use crate::lock::ids::{Gid, Ino, Pid, Uid, User};
+use crate::lock::node::Name;
 use crate::lock::refusal::Refusal;
 
 /// Who sent a request, as the kernel says it.
@@ -52,7 +53,7 @@ pub type At<'a> = (Ino, &'a [u8]);
 
 /// A listing: place, name and inode of each entry, and whether it is a
 /// directory or a link.
-pub type Listing = Vec<(u64, Box<[u8]>, Attributes)>;
+pub type Listing = Vec<(u64, Name, Attributes)>;
 
 /// A user from the numbers of a request.
 pub fn user(uid: u32, gid: u32) -> User {
