@@ -6,7 +6,7 @@ use super::claim::{Claim, Holder, Refused};
 use super::content::Named;
 use super::effect::{Effect, Held};
 use super::ids::{Handle, Ino, Uid, User};
-use super::node::{Body, Directory, check_name};
+use super::node::{Body, check_name};
 use super::open::OpenMode;
 use super::record::{self, Written};
 use super::refusal::Refusal;
@@ -66,7 +66,7 @@ impl Table {
 
         let body = match make {
             Make::File => Body::File(Vec::new()),
-            Make::Directory => Body::Directory(Directory::default()),
+            Make::Directory => Body::Directory(Box::default()),
             Make::Link(target) => Body::Link(target.into()),
         };
         let ino = self.inode_for(dir, name, body, now);

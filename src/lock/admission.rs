@@ -9,6 +9,7 @@ use super::caller::Caller;
 use super::effect::{Effect, Held};
 use super::file_lock::LockCall;
 use super::ids::{Ino, User, WaitId};
+use super::node::Name;
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now};
@@ -110,7 +111,7 @@ impl Table {
                 .filter(|opener| opener.uid != call.user.uid)
                 .map(|opener| (opener, &[][..])),
         );
-        let names = match node.names.is_empty() {
+        let names: &[(Ino, Name)] = match node.names.is_empty() {
             true => &node.former,
             false => &node.names,
         };

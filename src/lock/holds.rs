@@ -64,7 +64,7 @@ impl Table {
         let names = self
             .nodes
             .get_mut(&ino)
-            .map(|node| std::mem::take(&mut node.former))
+            .map(|node| node.former.take())
             .unwrap_or_default();
         for key in &names {
             if let Some(rivals) = self.former.get_mut(key) {
@@ -193,7 +193,7 @@ impl Table {
         let names = self
             .nodes
             .get(&ino)
-            .map(|node| node.names.clone())
+            .map(|node| node.names.to_vec())
             .unwrap_or_default();
         for (dir, name) in &names {
             let held = Held::new(self.path_of(*dir, name), &claim);
@@ -211,7 +211,7 @@ impl Table {
             by: end.by(),
             at: now.wall,
         };
-        node.ended = Some(ended);
+        node.ended = Some(Box::new(ended));
         // Another may have this very inode next: who was forced out is told through his
         // own open files.
         if matches!(end, End::Forced { .. }) {
@@ -253,7 +253,7 @@ impl Table {
             if node.opens.is_empty() {
                 self.bury(ino, &names);
             } else if node.is_file() {
-                node.former.clone_from(&names);
+                node.former = names.clone().into();
                 for key in &names {
                     self.former.entry(key.clone()).or_default().push(ino);
                 }
@@ -311,7 +311,7 @@ impl Table {
             self.former.entry(key.clone()).or_default().insert(0, ino);
         }
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.former = names;
+            node.former = names.into();
         }
     }
 

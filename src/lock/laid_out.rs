@@ -3,7 +3,7 @@
 //! inventory; an inode of each is saved like any, so that it is the same inode again.
 
 use super::ids::{Gid, Ino, User};
-use super::node::{Body, Directory, Name, Node};
+use super::node::{Body, Name, Node};
 use super::refusal::Refusal;
 use super::table::Table;
 use super::time::Now;
@@ -58,7 +58,7 @@ impl Table {
             uid: self.options.daemon,
             gid: Gid(0),
         };
-        let mut node = Node::new(Body::Directory(Directory::default()), (daemon, now.wall));
+        let mut node = Node::new(Body::Directory(Box::default()), (daemon, now.wall));
         node.laid_out = true;
         self.nodes.insert(ino, node);
         self.add_name(dir, name, ino);
@@ -83,7 +83,7 @@ impl Table {
         if !self.is_to_go(ino) {
             return Vec::new();
         }
-        let names = self.nodes.get(&ino).map(|node| node.names.clone());
+        let names = self.nodes.get(&ino).map(|node| node.names.to_vec());
         let names = names.unwrap_or_default();
         for (dir, name) in &names {
             self.drop_name(*dir, name, ino);

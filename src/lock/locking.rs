@@ -411,7 +411,7 @@ impl Table {
         let names = self
             .nodes
             .get(&ino)
-            .map(|node| node.names.clone())
+            .map(|node| node.names.to_vec())
             .unwrap_or_default();
         for (dir, name) in &names {
             let held = Held::new(self.path_of(*dir, name), &claim);

@@ -27,6 +27,7 @@ pub mod content;
 pub mod effect;
 pub mod expiry;
 pub(crate) mod fair;
+pub mod few;
 pub mod file_lock;
 mod holds;
 pub mod ids;

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::claim::Claim;
 use super::effect::Ended;
+use super::few::Few;
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Uid, User, WaitId};
 use super::refusal::Refusal;
@@ -23,6 +26,9 @@ pub const DEPTH_MAX: usize = 32;
 
 /// A board's name within its directory: one for all who know it.
 pub type Name = Arc<[u8]>;
+
+/// The names of an inode: one almost always, which takes no allocation.
+pub type Names = SmallVec<[(Ino, Name); 1]>;
 
 /// Checks the name of a board that is to be made.
 ///
@@ -49,19 +55,19 @@ pub struct Node {
     pub body: Body,
     /// Its names: directory and name in it. None for a free board that is kept
     /// because it is open, and for the lock directory itself.
-    pub names: Vec<(Ino, Name)>,
+    pub names: Names,
     /// The names it had when its last hold ended. While it is open, who makes
     /// one of them again gets this inode.
-    pub former: Vec<(Ino, Name)>,
+    pub former: Few<(Ino, Name)>,
     /// Its open files.
-    pub opens: Vec<Handle>,
+    pub opens: Few<Handle>,
     /// Its file locks, in the order in which they were granted. None while it
     /// has no name.
-    pub locks: Vec<FileLock>,
+    pub locks: Few<FileLock>,
     /// The locks that wait for it, in the order in which they came.
-    pub queue: Vec<WaitId>,
+    pub queue: Few<WaitId>,
     /// The opens that wait until it is decided what their board becomes.
-    pub opening: Vec<WaitId>,
+    pub opening: Few<WaitId>,
     /// Grows with each change of its state.
     pub version: u64,
     /// Whether a change is to be told through one of its open files.
@@ -77,7 +83,7 @@ pub struct Node {
     /// Whose it was last: what an open file of a free board shows.
     pub last: (User, Timestamp),
     /// How its last hold ended, as far as this process knows.
-    pub ended: Option<Ended>,
+    pub ended: Option<Box<Ended>>,
 }
 
 /// What an inode is.
@@ -86,7 +92,7 @@ pub enum Body {
     /// A regular file with what was written.
     File(Vec<u8>),
     /// A directory.
-    Directory(Directory),
+    Directory(Box<Directory>),
     /// A symbolic link with its target.
     Link(Name),
 }
@@ -181,12 +187,12 @@ impl Node {
     pub fn new(body: Body, last: (User, Timestamp)) -> Node {
         Node {
             body,
-            names: Vec::new(),
-            former: Vec::new(),
-            opens: Vec::new(),
-            locks: Vec::new(),
-            queue: Vec::new(),
-            opening: Vec::new(),
+            names: Names::new(),
+            former: Few::new(),
+            opens: Few::new(),
+            locks: Few::new(),
+            queue: Few::new(),
+            opening: Few::new(),
             version: 1,
             polled: false,
             charged: last.0.uid,
@@ -215,7 +221,7 @@ impl Node {
 
     /// Whether this is one of its names or, if it is free, was.
     pub(super) fn is_called(&self, at: &(Ino, Name)) -> bool {
-        let names = if self.names.is_empty() {
+        let names: &[(Ino, Name)] = if self.names.is_empty() {
             &self.former
         } else {
             &self.names

@@ -73,7 +73,7 @@ impl Table {
     /// A board has changed: the opens for which that decides it are answered.
     pub(super) fn decide_opens(&mut self, ino: Ino, now: &Now) {
         let waiting = match self.nodes.get(&ino) {
-            Some(node) if !node.opening.is_empty() => node.opening.clone(),
+            Some(node) if !node.opening.is_empty() => node.opening.to_vec(),
             _ => return,
         };
         for wait in waiting {

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 
 use super::claim::Claim;
 use super::effect::End;
+use super::few::Few;
 use super::file_lock::Class;
 use super::ids::{Handle, Ino};
 use super::node::{Body, Name, Node};
@@ -46,7 +47,7 @@ impl Table {
         };
         let vague: HashSet<Handle> = self.files_by(ino, None);
         let vague: HashSet<Handle> = vague.into_iter().filter(may_be).collect();
-        let names = node.names.clone();
+        let names = node.names.to_vec();
         let opens = self.opens_wait_by(ino, at);
         if !vague.is_empty() {
             let waits = self.part(ino, &vague, None);
@@ -87,7 +88,7 @@ impl Table {
         }
         // Who has it, or is the next to have it, keeps the number that the kernel knows.
         let stays = locked.into_iter().next().or(next).flatten().cloned();
-        let names = node.names.clone();
+        let names = node.names.to_vec();
         let Some(stays) = stays.or(names.first().cloned()) else {
             return parts;
         };
@@ -130,7 +131,7 @@ impl Table {
         let Some(node) = self.nodes.get(&ino) else {
             return;
         };
-        let (files, waiting) = (node.opens.clone(), node.opening.clone());
+        let (files, waiting) = (node.opens.to_vec(), node.opening.to_vec());
         let other = |through: &Option<(Ino, Name)>| through.as_ref() == Some(old);
         for handle in files {
             if self
@@ -264,17 +265,15 @@ impl Table {
         new.version = node.version.saturating_add(1);
         new.polled = node.polled;
         let is_its = |file: &Handle| files.contains(file);
-        (new.opens, node.opens) = node.opens.iter().partition(|file| is_its(file));
-        (new.locks, node.locks) = std::mem::take(&mut node.locks)
-            .into_iter()
-            .partition(|lock| is_its(&lock.handle));
+        (new.opens, node.opens) = parted(&mut node.opens, is_its);
+        (new.locks, node.locks) = parted(&mut node.locks, |lock| is_its(&lock.handle));
         let waiters = &mut self.waiters;
-        (new.queue, node.queue) = node.queue.iter().partition(|wait| {
+        (new.queue, node.queue) = parted(&mut node.queue, |wait| {
             let waiter = waiters.get(wait);
             waiter.is_some_and(|waiter| is_its(&waiter.call.handle))
         });
         let openings = &mut self.openings;
-        (new.opening, node.opening) = node.opening.iter().partition(|wait| {
+        (new.opening, node.opening) = parted(&mut node.opening, |wait| {
             let opening = openings.get(wait);
             at.is_some() && opening.is_some_and(|opening| opening.through.as_ref() == at)
         });
@@ -307,7 +306,7 @@ impl Table {
         let Some(node) = self.nodes.get_mut(&from) else {
             return;
         };
-        node.names.retain(|name| name != at);
+        node.names.retain(|name| *name != *at);
         let claim = node.claim.clone();
         if let Some(node) = self.nodes.get_mut(&to) {
             node.names.push(at.clone());
@@ -317,6 +316,12 @@ impl Table {
             directory.repoint(&at.1, to);
         }
     }
+}
+
+/// Those of a list that go, and those that stay.
+fn parted<T>(all: &mut Few<T>, goes: impl FnMut(&T) -> bool) -> (Few<T>, Few<T>) {
+    let (gone, stay): (Vec<T>, Vec<T>) = all.take().into_iter().partition(goes);
+    (gone.into(), stay.into())
 }
 
 /// Whether an open file is one of those who hold a claim: they know its names.

@@ -155,7 +155,10 @@ impl Table {
             ended: None,
         };
         let Some(claim) = self.claim(ino) else {
-            status.ended = self.nodes.get(&ino).and_then(|node| node.ended);
+            status.ended = self
+                .nodes
+                .get(&ino)
+                .and_then(|node| node.ended.as_deref().copied());
             return status;
         };
         status.state = match claim.holder {

@@ -6,7 +6,7 @@ use super::effect::End;
 use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
 use super::locking::BoardFile;
-use super::node::{Body, Directory, Name, Node};
+use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::queue::{AWAY, Asking, Waiter};
 use super::saved::{
@@ -97,7 +97,7 @@ impl Table {
             }
             let body = match inode.body {
                 SavedBody::File(content) => Body::File(content),
-                SavedBody::Directory => Body::Directory(Directory::default()),
+                SavedBody::Directory => Body::Directory(Box::default()),
                 SavedBody::Link(target) => Body::Link(target.into()),
             };
             let mut node = Node::new(body, inode.last);
@@ -114,7 +114,7 @@ impl Table {
                 node.claim = Some(claim);
             }
             if how == Return::Connected {
-                node.locks = inode.locks;
+                node.locks = inode.locks.into();
                 for (dir, name) in inode.former {
                     let key = (dir, Name::from(name));
                     node.former.push(key.clone());

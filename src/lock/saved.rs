@@ -318,7 +318,7 @@ impl Table {
             claim: node.claim.as_ref().map(|claim| SavedClaim::of(claim, now)),
             locked: self.locked_files(ino, usize::MAX),
             former: unboxed(&node.former),
-            locks: node.locks.clone(),
+            locks: node.locks.to_vec(),
         })
     }
 }

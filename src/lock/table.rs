@@ -90,7 +90,7 @@ impl Table {
             uid: options.daemon,
             gid: Gid(0),
         };
-        let root = Node::new(Body::Directory(Directory::default()), (nobody, now.wall));
+        let root = Node::new(Body::Directory(Box::default()), (nobody, now.wall));
         let mut nodes = Tracked::new();
         nodes.insert(Ino::ROOT, root);
         Table {
