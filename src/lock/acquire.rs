@@ -1,8 +1,10 @@
 //! Acquiring a free board: by making a file, a directory, a symbolic link or a
 //! second name (semantics.md, "Acquire, by call").
 
+use std::sync::Arc;
+
 use super::caller::{Caller, Chain, Standing};
-use super::claim::{Claim, Holder, Refused};
+use super::claim::{Claim, Holder, Rare, Refused, Told};
 use super::content::Named;
 use super::effect::{Effect, Held};
 use super::ids::{Handle, Ino, Uid, User};
@@ -58,7 +60,7 @@ impl Table {
         if let Make::Link(target) = &make {
             self.may_point(caller, (dir, name), target, None)?;
         }
-        let (holder, user, command, via) = self
+        let (holder, user, told) = self
             .claimant(caller)
             .map_err(|refusal| self.deny(dir, name, caller, refusal))?;
         self.room_for(caller.uid())
@@ -70,7 +72,7 @@ impl Table {
             Make::Link(target) => Body::Link(target.into()),
         };
         let ino = self.inode_for(dir, name, body, now);
-        let claim = self.new_hold(now, (holder, user, command, via), caller.uid());
+        let claim = self.new_hold(now, (holder, user, told), caller.uid());
         let held = Held::new(self.path_of(dir, name), &claim);
         self.charge(ino, caller.uid());
         self.begin_claim(ino, claim);
@@ -107,11 +109,11 @@ impl Table {
         for (dir, name) in &names {
             self.may_take(caller, *dir, name)?;
         }
-        let (holder, user, command, via) = self
+        let (holder, user, told) = self
             .claimant(caller)
             .map_err(|refusal| self.refuse(ino, caller, refusal))?;
         self.take_back(ino, caller.user);
-        let claim = self.new_hold(now, (holder, user, command, via), caller.uid());
+        let claim = self.new_hold(now, (holder, user, told), caller.uid());
         let held = Held::new(self.path(ino), &claim);
         self.begin_claim(ino, claim);
         self.limit(ino, now);
@@ -123,26 +125,21 @@ impl Table {
     fn new_hold(
         &mut self,
         now: &Now,
-        (holder, user, command, via): (Holder, User, String, Chain),
+        (holder, user, told): (Holder, User, Told),
         maker: Uid,
     ) -> Claim {
         Claim {
             id: self.new_claim(),
             holder,
             user,
-            command,
-            via,
+            told: Arc::new(told),
             token: self.new_token(),
             since: *now,
             expiry: self.options.lease.map(|length| Expiry::lease(length, now)),
-            mtime: None,
-            atime: None,
-            note: None,
+            rare: Rare::default(),
             named: false,
-            likely: None,
             as_made: true,
             ending: false,
-            locker: None,
             refused: Refused::default(),
             maker,
         }
@@ -167,7 +164,11 @@ impl Table {
         }
         self.room_for(user.uid)?;
         let (holder, user, command) = match named {
-            Named::Process(found) => (Holder::Process(found.lineage), found.user, found.command),
+            Named::Process(found) => (
+                Holder::Process(found.lineage.into()),
+                found.user,
+                found.command,
+            ),
             Named::Detached => (Holder::Detached, user, String::new()),
         };
         let expiry = match record::judge(content) {
@@ -181,19 +182,17 @@ impl Table {
             id: self.new_claim(),
             holder,
             user,
-            command,
-            via: Chain("taken over".to_owned()),
+            told: Arc::new(Told {
+                command,
+                via: Chain("taken over".to_owned()),
+            }),
             token: self.new_token(),
             since: *now,
             expiry,
-            mtime: None,
-            atime: None,
-            note: None,
+            rare: Rare::default(),
             named: !matches!(record::judge(content), Written::Note),
-            likely: None,
             as_made: false,
             ending: false,
-            locker: None,
             refused: Refused::default(),
             maker: user.uid,
         };
@@ -326,23 +325,24 @@ impl Table {
     }
 
     /// Who holds a claim that this caller makes.
-    fn claimant(&self, caller: &Caller) -> Result<(Holder, User, String, Chain), Refusal> {
+    fn claimant(&self, caller: &Caller) -> Result<(Holder, User, Told), Refusal> {
+        let told = |command: String, via: Chain| Told { command, via };
         match &caller.standing {
             Standing::Process(candidate) if !candidate.lineage.is_empty() => Ok((
-                Holder::Process(candidate.lineage.clone()),
+                Holder::Process(candidate.lineage.as_slice().into()),
                 candidate.user,
-                candidate.command.clone(),
-                candidate.via.clone(),
+                told(candidate.command.clone(), candidate.via.clone()),
             )),
             Standing::Process(_) | Standing::Orphan(_) => Err(Refusal::Orphan),
-            Standing::Detached(via) => {
-                Ok((Holder::Detached, caller.user, String::new(), via.clone()))
-            }
+            Standing::Detached(via) => Ok((
+                Holder::Detached,
+                caller.user,
+                told(String::new(), via.clone()),
+            )),
             Standing::Unseen if self.options.lease.is_some() => Ok((
                 Holder::Detached,
                 caller.user,
-                String::new(),
-                Chain(caller.via().to_owned()),
+                told(String::new(), Chain(caller.via().to_owned())),
             )),
             Standing::Unseen => Err(Refusal::Unseen),
         }

@@ -211,7 +211,7 @@ impl Table {
         };
         let path = self.path(ino);
         if let Some(claim) = self.claim_mut(ino) {
-            claim.mtime = None;
+            claim.rare.set_mtime(None);
             let held = Held::new(path, claim);
             self.effect(Effect::Cut { held, longest });
         }

@@ -2,6 +2,7 @@
 //! file locks alone hold a board, the hold is kept in the same form.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ pub struct ClaimId(pub u64);
 pub enum Holder {
     /// The first of these processes; when it ends, the next one. Never empty:
     /// with the last one the claim ends.
-    Process(Vec<ProcessId>),
+    Process(Arc<[ProcessId]>),
     /// The user alone.
     Detached,
     /// Nobody: a claimed directory whose holder ended while there were boards
@@ -65,38 +66,112 @@ pub struct Claim {
     pub holder: Holder,
     /// The holder's user: the file's.
     pub user: User,
-    /// The holder's command line, printable.
-    pub command: String,
-    /// The chain by which the holder was found.
-    pub via: Chain,
+    /// What is told of the holder: one for all claims of a process of which the same is
+    /// told ([`Table::begin_claim`](super::Table)).
+    pub told: Arc<Told>,
     /// The number of the acquisition.
     pub token: Token,
     /// When it was acquired.
     pub since: Now,
     /// Until when it is good.
     pub expiry: Option<Expiry>,
+    /// What few claims have.
+    pub rare: Rare,
+    /// Whether what was written last named who holds; else it is a note.
+    pub named: bool,
+    /// Whether no other holds it by now than who made it: who has the very file open
+    /// that made it need not be asked who it is.
+    pub as_made: bool,
+    /// Whether its holder is about to end: whether it stays is not decided.
+    pub ending: bool,
+    /// Who was refused something about the board during this hold.
+    pub refused: Refused,
+    /// Whose request made it: the holder may be another user's.
+    pub maker: Uid,
+}
+
+/// What is told of who holds a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The holder's command line, printable.
+    pub command: String,
+    /// The chain by which the holder was found.
+    pub via: Chain,
+}
+
+/// What few claims have: no allocation without any of it.
+#[derive(Clone, Debug, Default)]
+pub struct Rare(Option<Box<RareParts>>);
+
+/// The same, one by one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct RareParts {
     /// The modification time that the holder set.
     pub mtime: Option<Timestamp>,
     /// The access time that the holder set.
     pub atime: Option<Timestamp>,
     /// The note that was set by extended attribute.
     pub note: Option<Vec<u8>>,
-    /// Whether what was written last named who holds; else it is a note.
-    pub named: bool,
-    /// Whether no other holds it by now than who made it: who has the very file open
-    /// that made it need not be asked who it is.
-    pub as_made: bool,
     /// Of a board that file locks hold: a process that probably has one of the
     /// locked files. It is told of, and decides nothing.
     pub likely: Option<ProcessId>,
-    /// Whether its holder is about to end: whether it stays is not decided.
-    pub ending: bool,
     /// Who made the last file lock, for the log, where file locks hold it.
     pub locker: Option<Pid>,
-    /// Who was refused something about the board during this hold.
-    pub refused: Refused,
-    /// Whose request made it: the holder may be another user's.
-    pub maker: Uid,
+}
+
+impl From<RareParts> for Rare {
+    fn from(parts: RareParts) -> Rare {
+        Rare((parts != RareParts::default()).then(|| Box::new(parts)))
+    }
+}
+
+impl Rare {
+    /// The modification time that the holder set.
+    pub fn mtime(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.mtime
+    }
+
+    /// The access time that the holder set.
+    pub fn atime(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.atime
+    }
+
+    /// The note that was set by extended attribute.
+    pub fn note(&self) -> Option<&Vec<u8>> {
+        self.0.as_ref()?.note.as_ref()
+    }
+
+    /// A process that probably has a locked file.
+    pub fn likely(&self) -> Option<ProcessId> {
+        self.0.as_ref()?.likely
+    }
+
+    /// Who made the last file lock.
+    pub fn locker(&self) -> Option<Pid> {
+        self.0.as_ref()?.locker
+    }
+
+    pub(super) fn set_mtime(&mut self, mtime: Option<Timestamp>) {
+        self.change(|parts| parts.mtime = mtime);
+    }
+
+    pub(super) fn set_atime(&mut self, atime: Option<Timestamp>) {
+        self.change(|parts| parts.atime = atime);
+    }
+
+    pub(super) fn set_note(&mut self, note: Option<Vec<u8>>) {
+        self.change(|parts| parts.note = note);
+    }
+
+    pub(super) fn set_likely(&mut self, likely: Option<ProcessId>) {
+        self.change(|parts| parts.likely = likely);
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut RareParts)) {
+        let mut parts = self.0.take().map(|parts| *parts).unwrap_or_default();
+        change(&mut parts);
+        *self = parts.into();
+    }
 }
 
 impl Claim {
@@ -157,14 +232,20 @@ impl Claim {
 
 /// Who was refused what about a board during one hold of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Refused {
+#[serde(from = "VecDeque<WasRefused>", into = "VecDeque<WasRefused>")]
+pub struct Refused(Option<Box<Remembered>>);
+
+/// Who was refused, and what.
+type WasRefused = (Refusee, Refusal);
+
+/// The same, once there was anybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Remembered {
     /// Those who could release the board, were it not for this.
-    able: VecDeque<(Refusee, Refusal)>,
+    able: VecDeque<WasRefused>,
     /// Others, by whose number those are not to be forgotten. They are remembered
     /// for the log alone.
-    #[serde(skip)]
-    strangers: VecDeque<(Refusee, Refusal)>,
+    strangers: VecDeque<WasRefused>,
 }
 
 /// A caller as a refusal remembers it.
@@ -183,10 +264,7 @@ const REMEMBERED: usize = 1024;
 impl Refused {
     /// What of it outlives the daemon: it decides something.
     pub(super) fn saved(&self) -> Refused {
-        Refused {
-            able: self.able.clone(),
-            strangers: VecDeque::new(),
-        }
+        VecDeque::from(self.clone()).into()
     }
 
     /// Remembers that the caller, who is `able` to release or not, was refused;
@@ -223,9 +301,10 @@ impl Refused {
         if self.has(refusee, refusal) {
             return false;
         }
+        let all = self.0.get_or_insert_default();
         let remembered = match able {
-            true => &mut self.able,
-            false => &mut self.strangers,
+            true => &mut all.able,
+            false => &mut all.strangers,
         };
         if remembered.len() >= REMEMBERED {
             remembered.pop_front();
@@ -237,9 +316,27 @@ impl Refused {
     /// Whether this was refused before; all defeats are one, as touch(1) is
     /// refused opening first and then setting the times.
     fn has(&self, refusee: Refusee, refusal: Refusal) -> bool {
-        self.able.iter().chain(&self.strangers).any(|(who, what)| {
-            *who == refusee && (*what == refusal || (what.is_defeat() && refusal.is_defeat()))
+        self.0.as_ref().is_some_and(|all| {
+            all.able.iter().chain(&all.strangers).any(|(who, what)| {
+                *who == refusee && (*what == refusal || (what.is_defeat() && refusal.is_defeat()))
+            })
         })
+    }
+}
+
+impl From<VecDeque<WasRefused>> for Refused {
+    fn from(able: VecDeque<WasRefused>) -> Refused {
+        let all = Remembered {
+            able,
+            strangers: VecDeque::new(),
+        };
+        Refused((!all.able.is_empty()).then(|| Box::new(all)))
+    }
+}
+
+impl From<Refused> for VecDeque<WasRefused> {
+    fn from(refused: Refused) -> VecDeque<WasRefused> {
+        refused.0.map(|all| all.able).unwrap_or_default()
     }
 }
 

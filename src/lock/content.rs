@@ -1,7 +1,9 @@
 //! What is written into a board and read from it (semantics.md, "Metadata").
 
+use std::sync::Arc;
+
 use super::caller::{Caller, Candidate, Chain};
-use super::claim::{ClaimId, Holder};
+use super::claim::{ClaimId, Holder, Told};
 use super::effect::{Effect, Held};
 use super::ids::{Handle, Ino, Uid};
 use super::node::Body;
@@ -145,16 +147,24 @@ impl Table {
         claim.ending = false;
         match named {
             Named::Process(candidate) => {
-                claim.holder = Holder::Process(candidate.lineage);
+                let holder = Holder::Process(candidate.lineage.into());
+                let mut told = Told::clone(&claim.told);
+                told.command = candidate.command;
+                if holder.process() != old.process() {
+                    told.via = Chain(format!("{} (written)", candidate.via));
+                }
                 claim.user = candidate.user;
-                claim.command = candidate.command;
-                if claim.holder.process() != old.process() {
-                    claim.via = Chain(format!("{} (written)", candidate.via));
+                // Most name who holds already, of whom all is kept that there is to know.
+                if holder != old {
+                    claim.holder = holder;
+                }
+                if told != *claim.told {
+                    claim.told = Arc::new(told);
                 }
             }
             Named::Detached => {
                 claim.holder = Holder::Detached;
-                claim.command.clear();
+                Arc::make_mut(&mut claim.told).command.clear();
             }
         }
         let (new, user, since) = (claim.holder.clone(), claim.user, claim.since.wall);
@@ -175,7 +185,7 @@ impl Table {
         };
         // The modification time tells the expiry, and that is a new one.
         if expiry != claim.expiry {
-            claim.mtime = None;
+            claim.rare.set_mtime(None);
         }
         if let Ok(node) = self.node_mut(kept.ino) {
             node.last = (user, since);
@@ -192,7 +202,7 @@ impl Table {
             && claim.expiry != expiry
         {
             // Else a time set as the expiry before would go on showing.
-            claim.mtime = None;
+            claim.rare.set_mtime(None);
         }
         self.set_expiry(kept.ino, expiry, now);
         if new != old

@@ -109,9 +109,9 @@ impl Held {
             maker: claim.maker,
             holder: claim.holder.shown().first().copied(),
             by_locks: claim.is_by_locks(),
-            locker: claim.locker,
-            command: claim.command.clone(),
-            via: claim.via.0.clone(),
+            locker: claim.rare.locker(),
+            command: claim.told.command.clone(),
+            via: claim.told.via.0.clone(),
             token: claim.token,
             since: claim.since.wall,
         }

@@ -2,6 +2,7 @@
 //! hangs on. Every way of acquiring and releasing comes down to these.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::claim::{Claim, Holder};
 use super::effect::{Effect, End, Ended, Held};
@@ -78,7 +79,8 @@ impl Table {
     }
 
     /// Gives an inode a claim.
-    pub(super) fn begin_claim(&mut self, ino: Ino, claim: Claim) {
+    pub(super) fn begin_claim(&mut self, ino: Ino, mut claim: Claim) {
+        self.share(&mut claim);
         let lineage = claim.holder.lineage().to_vec();
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.last = (claim.user, claim.since.wall);
@@ -87,6 +89,27 @@ impl Table {
         self.hang_on(ino, &lineage);
         self.set_deadline(ino);
         self.changed(ino);
+    }
+
+    /// What is the same for all claims of a process is kept once: a script that holds
+    /// a thousand boards was found a thousand times in the same way.
+    pub(super) fn share(&self, claim: &mut Claim) {
+        let process = claim.holder.process();
+        let Some(others) = process.and_then(|process| self.processes.get(&process)) else {
+            return;
+        };
+        // The first and the last: that will do, and takes no time with thousands.
+        for other in others.first().into_iter().chain(others.last()) {
+            let Some(other) = self.claim(*other) else {
+                continue;
+            };
+            if claim.told == other.told {
+                claim.told = Arc::clone(&other.told);
+            }
+            if claim.holder == other.holder {
+                claim.holder = other.holder.clone();
+            }
+        }
     }
 
     /// The names of an inode count among this user's from now on.

@@ -1,11 +1,12 @@
 //! flock(2) and fcntl(2) on boards (semantics.md, "File locks").
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::caller::{Caller, Chain};
-use super::claim::{Claim, Holder, Refused};
+use super::claim::{Claim, Holder, RareParts, Refused, Told};
 use super::effect::{Effect, End, Held};
 use super::file_lock::{Class, FileLock, Key, LockCall, LockKind, Range};
 use super::ids::{Handle, Ino, LockOwner, Pid, ProcessId, User, WaitId};
@@ -351,8 +352,10 @@ impl Table {
             && claim.is_by_locks()
         {
             claim.holder = Holder::Files(shown);
-            claim.likely = likely;
-            claim.command = command;
+            claim.rare.set_likely(likely);
+            if claim.told.command != command {
+                Arc::make_mut(&mut claim.told).command = command;
+            }
         }
     }
 
@@ -391,19 +394,21 @@ impl Table {
             id: self.new_claim(),
             holder: Holder::Files(Vec::new()),
             user,
-            command: String::new(),
-            via: Chain(call_name(class).to_owned()),
+            told: Arc::new(Told {
+                command: String::new(),
+                via: Chain(call_name(class).to_owned()),
+            }),
             token: self.new_token(),
             since: *now,
             expiry: None,
-            mtime: None,
-            atime: None,
-            note: None,
+            rare: RareParts {
+                locker,
+                ..RareParts::default()
+            }
+            .into(),
             named: false,
-            likely: None,
             as_made: false,
             ending: false,
-            locker,
             refused: Refused::default(),
             maker: user.uid,
         };

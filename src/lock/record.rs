@@ -169,10 +169,15 @@ impl Table {
             Holder::Detached | Holder::Gone => State::Detached,
         };
         status.user = Some(claim.user);
-        let shown = claim.holder.shown().first().copied().or(claim.likely);
+        let shown = claim
+            .holder
+            .shown()
+            .first()
+            .copied()
+            .or(claim.rare.likely());
         status.pid = shown.map(|process| process.pid);
-        status.command.clone_from(&claim.command);
-        status.via.clone_from(&claim.via.0);
+        status.command.clone_from(&claim.told.command);
+        status.via.clone_from(&claim.told.via.0);
         status.since = Some(claim.since.wall);
         status.expires = claim.expiry.map(|expiry| expiry.wall(now));
         status.expires_in = status
@@ -205,8 +210,8 @@ impl Table {
     /// names nobody.
     pub fn note(&self, ino: Ino) -> Option<Vec<u8>> {
         let claim = self.claim(ino)?;
-        if claim.note.is_some() {
-            return claim.note.clone();
+        if let Some(note) = claim.rare.note() {
+            return Some(note.clone());
         }
         let text = self.content(ino)?.trim_ascii();
         (!claim.named && !text.is_empty()).then(|| text.to_vec())

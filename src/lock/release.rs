@@ -219,7 +219,7 @@ impl Table {
                 self.lose(ino, &End::Died, now);
                 continue;
             }
-            claim.holder = Holder::Process(left);
+            claim.holder = Holder::Process(left.into());
             claim.ending = false;
             let claim = claim.clone();
             self.let_go(ino, &[process]);

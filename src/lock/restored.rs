@@ -1,7 +1,9 @@
 //! How what was saved comes back.
 
+use std::sync::Arc;
+
 use super::caller::Chain;
-use super::claim::{Claim, ClaimId, Holder, Refused};
+use super::claim::{Claim, ClaimId, Holder, RareParts, Refused, Told};
 use super::effect::End;
 use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
@@ -150,8 +152,12 @@ impl Table {
         }
         let all: Vec<Ino> = self.nodes.iter().map(|(ino, _)| *ino).collect();
         for ino in all.iter().copied() {
-            let lineage = self.claim(ino).map(|claim| claim.holder.lineage().to_vec());
-            if let Some(lineage) = lineage {
+            if let Some(mut claim) = self.claim(ino).cloned() {
+                self.share(&mut claim);
+                let lineage = claim.holder.lineage().to_vec();
+                if let Some(node) = self.nodes.get_mut(&ino) {
+                    node.claim = Some(claim);
+                }
                 self.hang_on(ino, &lineage);
                 self.set_deadline(ino);
             }
@@ -213,10 +219,10 @@ impl SavedClaim {
     ) -> (Claim, bool) {
         let same_boot = how != Return::OtherBoot;
         let holder = match self.holder {
-            SavedHolder::Process(lineage) if same_boot => Holder::Process(lineage),
+            SavedHolder::Process(lineage) if same_boot => Holder::Process(lineage.into()),
             SavedHolder::Files if how == Return::Connected => Holder::Files(Vec::new()),
-            SavedHolder::Files if same_boot => Holder::Process(openers()),
-            SavedHolder::Process(_) | SavedHolder::Files => Holder::Process(Vec::new()),
+            SavedHolder::Files if same_boot => Holder::Process(openers().into()),
+            SavedHolder::Process(_) | SavedHolder::Files => Holder::Process(Arc::default()),
             SavedHolder::Detached => Holder::Detached,
             SavedHolder::Gone => Holder::Gone,
         };
@@ -236,19 +242,24 @@ impl SavedClaim {
             id: ClaimId(self.id),
             holder,
             user: self.user,
-            command: self.command,
-            via: Chain(self.via),
+            told: Arc::new(Told {
+                command: self.command,
+                via: Chain(self.via),
+            }),
             token: self.token,
             since,
             expiry: self.expiry.map(|expiry| expiry.restored(now, same_boot)),
-            mtime: self.mtime,
-            atime: self.atime,
-            note: self.note,
+            rare: RareParts {
+                mtime: self.mtime,
+                atime: self.atime,
+                note: self.note,
+                likely: None,
+                locker: self.locker,
+            }
+            .into(),
             named: self.named,
-            likely: None,
             as_made: false,
             ending: false,
-            locker: self.locker,
             refused: if same_boot {
                 self.refused
             } else {

@@ -333,14 +333,14 @@ impl SavedClaim {
         SavedClaim {
             id: claim.id.0,
             holder: match &claim.holder {
-                Holder::Process(lineage) => SavedHolder::Process(lineage.clone()),
+                Holder::Process(lineage) => SavedHolder::Process(lineage.to_vec()),
                 Holder::Detached => SavedHolder::Detached,
                 Holder::Gone => SavedHolder::Gone,
                 Holder::Files(_) => SavedHolder::Files,
             },
             user: claim.user,
-            command: claim.command.clone(),
-            via: claim.via.0.clone(),
+            command: claim.told.command.clone(),
+            via: claim.told.via.0.clone(),
             token: claim.token,
             since: (claim.since.wall, claim.since.boot),
             expiry: claim.expiry.map(|expiry| match expiry {
@@ -351,12 +351,12 @@ impl SavedClaim {
                 },
                 Expiry::At(moment) => SavedExpiry::At(moment),
             }),
-            mtime: claim.mtime,
-            atime: claim.atime,
-            note: claim.note.clone(),
+            mtime: claim.rare.mtime(),
+            atime: claim.rare.atime(),
+            note: claim.rare.note().cloned(),
             named: claim.named,
             refused: claim.refused.saved(),
-            locker: claim.locker,
+            locker: claim.rare.locker(),
         }
     }
 }
