@@ -56,8 +56,8 @@ pub struct Frame {
     pub done: Vec<(WaitId, Option<Handle>)>,
 }
 
-/// The checksum and length of what is written of a value.
-pub type Digest = (u32, u64);
+/// The checksum and length of what is written of a value, which fits into a frame.
+pub type Digest = (u32, u32);
 
 /// What an event changed, written as a [`Frame`] is, each value once.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Entries {
                 let from = bytes.len();
                 bytes = postcard::to_extend(value, bytes)?;
                 let written = bytes.get(from..).unwrap_or_default();
-                digest = Some((crc32fast::hash(written), written.len() as u64));
+                digest = Some(digest_of(written)?);
             }
             None => bytes.push(0),
         }
@@ -171,9 +171,21 @@ pub fn enclose(to: &mut Vec<u8>, content: &[u8]) -> postcard::Result<()> {
     Ok(())
 }
 
+/// The digest of what is written of a value.
+///
+/// # Errors
+/// When it is longer than any frame.
+pub fn digest_of(written: &[u8]) -> postcard::Result<Digest> {
+    Ok((crc32fast::hash(written), short(written.len())?))
+}
+
+fn short(length: usize) -> postcard::Result<u32> {
+    u32::try_from(length).map_err(|_| postcard::Error::SerializeBufferFull)
+}
+
 /// What goes before the content of a frame.
 fn head(content: &[u8]) -> postcard::Result<[u8; HEAD]> {
-    let length = u32::try_from(content.len()).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    let length = short(content.len())?;
     let mut head = [0; HEAD];
     let (what, sum) = head.split_at_mut(8);
     let (size, crc) = what.split_at_mut(4);

@@ -8,8 +8,9 @@
 #[doc(hidden)]
 pub mod format;
 mod place;
+mod written;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -19,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 
-use format::{Content, Digest, Entries, Frame, MAGIC, UNANSWERED, Unreadable, push};
+use format::{Content, Digest, Entries, Frame, MAGIC, UNANSWERED, Unreadable, digest_of, push};
 pub use format::{FORM, Owner};
 pub use place::{default_path, owner};
+use written::Written;
 
 use crate::fault::{self, Point};
 use crate::lock::ids::{Handle, WaitId};
-use crate::lock::saved::{Changes, Counters, Key, Saved, Value};
+use crate::lock::saved::{Changes, Counters, Saved, Value};
 use crate::printable::printable;
 
 /// As much is always reserved behind what is written, so that giving back can be
@@ -83,7 +85,7 @@ pub struct Store {
     /// Up to where space is reserved.
     reserved: u64,
     /// Of each value in it, the checksum and length of what was written last.
-    written: HashMap<Key, Digest>,
+    written: Written,
     counters: Counters,
     /// The requests that were done last.
     done: VecDeque<Done>,
@@ -137,7 +139,7 @@ impl Store {
             length: found.as_ref().map_or(0, |found| found.length),
             live: 0,
             reserved: 0,
-            written: HashMap::new(),
+            written: Written::default(),
             counters: Counters::default(),
             done: found
                 .as_ref()
@@ -182,7 +184,8 @@ impl Store {
         // What is added is of this form.
         self.file.write_all_at(MAGIC, 0).map_err(broken)?;
         for (key, value) in &found.saved.values {
-            self.written.insert(*key, digest(value).map_err(broken)?);
+            let digest = digest(value).map_err(broken)?;
+            self.written.set(*key, Some(digest));
         }
         self.counters = found.saved.counters;
         self.live = self.length;
@@ -229,7 +232,7 @@ impl Store {
     pub fn taken_over(&mut self, saved: &Saved) {
         let gone = self.written.keys();
         let gone = gone.filter(|key| !saved.values.contains_key(key));
-        let gone = gone.map(|key| (*key, None));
+        let gone = gone.map(|key| (key, None));
         let values = saved.values.iter();
         let values = values.map(|(key, value)| (*key, Some(value.clone())));
         let changes = Changes {
@@ -273,7 +276,7 @@ impl Store {
         let mut entries = Entries::default();
         let mut written = Vec::new();
         for (key, value) in &changes.values {
-            let before = self.written.get(key).copied();
+            let before = self.written.get(key);
             entries
                 .add(key, value.as_ref(), |digest| {
                     let is_news = before != digest;
@@ -302,13 +305,10 @@ impl Store {
         self.length += bytes.len() as u64;
         self.counters = changes.counters;
         for (key, entry) in written {
-            let before = match entry {
-                Some(entry) => self.written.insert(key, entry),
-                None => self.written.remove(&key),
-            };
-            let less = before.map_or(0, |(_, length)| length);
-            let more = entry.map_or(0, |(_, length)| length);
-            self.live = self.live.saturating_sub(less).saturating_add(more);
+            let before = self.written.set(key, entry);
+            let length = |digest: Option<Digest>| digest.map_or(0, |(_, length)| u64::from(length));
+            let live = self.live.saturating_sub(length(before));
+            self.live = live.saturating_add(length(entry));
         }
         Ok(())
     }
@@ -317,14 +317,14 @@ impl Store {
     fn rewrite(&mut self, saved: &Saved) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
         push(&mut bytes, &self.owner).map_err(io::Error::other)?;
-        let mut written = HashMap::new();
+        let mut written = Written::default();
         let mut frame = Frame {
             counters: saved.counters,
             values: Vec::new(),
             done: Vec::new(),
         };
         for (key, value) in &saved.values {
-            written.insert(*key, digest(value)?);
+            written.set(*key, Some(digest(value)?));
             frame.values.push((*key, Some(value.clone())));
             if frame.values.len() >= 256 {
                 push(&mut bytes, &frame).map_err(io::Error::other)?;
@@ -402,7 +402,7 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
 /// The checksum and length of what is written of a value.
 fn digest(value: &Value) -> io::Result<Digest> {
     let bytes = postcard::to_stdvec(value).map_err(io::Error::other)?;
-    Ok((crc32fast::hash(&bytes), bytes.len() as u64))
+    digest_of(&bytes).map_err(io::Error::other)
 }
 
 /// What a file held, if it is this lock directory's; none of an empty one.
