@@ -1,6 +1,6 @@
 //! Inodes and names: what the lock directory is made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -100,8 +100,10 @@ pub enum Body {
 /// The boards in a directory.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    entries: BTreeMap<Name, Entry>,
-    order: BTreeMap<u64, Name>,
+    entries: HashMap<Name, Entry>,
+    /// By place, which only grows; none where a name was taken out. Half as large as a
+    /// tree, which is left half full by what comes in order.
+    order: Vec<(u64, Option<Name>)>,
     next: u64,
     /// How many symbolic links in it point to a name.
     targets: HashMap<Name, usize>,
@@ -114,6 +116,10 @@ struct Entry {
     /// that goes on after changes neither repeats nor skips one.
     place: u64,
 }
+
+/// So many names that were taken out may stay in the order of a directory, besides as
+/// many as are there.
+const GONE: usize = 64;
 
 impl Directory {
     /// Makes a name that is here mean another inode, where it stands.
@@ -140,24 +146,38 @@ impl Directory {
 
     /// The entries whose place is after `place` (0: all), with their place.
     pub fn after(&self, place: u64) -> impl Iterator<Item = (u64, &Name, Ino)> {
-        self.order
-            .range(place.saturating_add(1)..)
-            .filter_map(|(place, name)| Some((*place, name, self.get(name)?)))
+        let from = self.order.partition_point(|(at, _)| *at <= place);
+        let later = self.order.get(from..).unwrap_or_default();
+        later.iter().filter_map(|(place, name)| {
+            let name = name.as_ref()?;
+            Some((*place, name, self.get(name)?))
+        })
     }
 
     /// Puts a name in, over what it meant before.
     pub fn insert(&mut self, name: Name, ino: Ino) {
         self.remove(&name);
         self.next += 1;
-        self.order.insert(self.next, Arc::clone(&name));
+        self.order.push((self.next, Some(Arc::clone(&name))));
         let place = self.next;
         self.entries.insert(name, Entry { ino, place });
     }
 
     /// Takes a name out.
     pub fn remove(&mut self, name: &[u8]) {
-        if let Some(entry) = self.entries.remove(name) {
-            self.order.remove(&entry.place);
+        let Some(entry) = self.entries.remove(name) else {
+            return;
+        };
+        let found = self.order.binary_search_by_key(&entry.place, |(at, _)| *at);
+        if let Ok(at) = found
+            && let Some((_, name)) = self.order.get_mut(at)
+        {
+            *name = None;
+        }
+        // Looked through once for as many as were taken out.
+        if self.order.len() > 2 * self.entries.len() + GONE {
+            self.order.retain(|(_, name)| name.is_some());
+            self.order.shrink_to(2 * self.order.len());
         }
     }
 
