@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::caller::{Caller, Chain, Standing};
-use super::claim::{Claim, Holder, Rare, Refused, Told};
+use super::claim::{Claim, Holder, Told};
 use super::content::Named;
 use super::effect::{Effect, Held};
 use super::ids::{Handle, Ino, Uid, User};
 use super::node::{Body, check_name};
 use super::open::OpenMode;
+use super::rarely::Rarely;
 use super::record::{self, Written};
 use super::refusal::Refusal;
 use super::table::Table;
@@ -105,7 +106,7 @@ impl Table {
         if !free || !self.may_take_back(ino, caller.user, Some(caller))? {
             return Ok(None);
         }
-        let names = self.node(ino)?.former.clone();
+        let names = self.node(ino)?.aside.former.clone();
         for (dir, name) in &names {
             self.may_take(caller, *dir, name)?;
         }
@@ -136,11 +137,10 @@ impl Table {
             token: self.new_token(),
             since: *now,
             expiry: self.options.lease.map(|length| Expiry::lease(length, now)),
-            rare: Rare::default(),
+            rare: Rarely::default(),
             named: false,
             as_made: true,
             ending: false,
-            refused: Refused::default(),
             maker,
         }
     }
@@ -189,11 +189,10 @@ impl Table {
             token: self.new_token(),
             since: *now,
             expiry,
-            rare: Rare::default(),
+            rare: Rarely::default(),
             named: !matches!(record::judge(content), Written::Note),
             as_made: false,
             ending: false,
-            refused: Refused::default(),
             maker: user.uid,
         };
         let held = Held::new(name.to_vec(), &claim);

@@ -112,7 +112,7 @@ impl Table {
                 .map(|opener| (opener, &[][..])),
         );
         let names: &[(Ino, Name)] = match node.names.is_empty() {
-            true => &node.former,
+            true => &node.aside.former,
             false => &node.names,
         };
         names
@@ -211,7 +211,7 @@ impl Table {
         };
         let path = self.path(ino);
         if let Some(claim) = self.claim_mut(ino) {
-            claim.rare.set_mtime(None);
+            claim.rare.change(|rare| rare.mtime = None);
             let held = Held::new(path, claim);
             self.effect(Effect::Cut { held, longest });
         }

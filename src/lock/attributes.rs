@@ -99,7 +99,7 @@ impl Table {
         let node = self.node(ino)?;
         let claim = node.claim.as_ref();
         let good_until = claim.and_then(|claim| claim.good_until(now));
-        let mtime = match claim.and_then(|claim| claim.rare.mtime()) {
+        let mtime = match claim.and_then(|claim| claim.rare.mtime) {
             // Set as an expiry that has passed: to tools that steal by age a
             // living holder's lock must look fresh.
             Some(set) if claim.is_some_and(|c| c.overdue(now) && is_expiry(c.expiry, set)) => {
@@ -117,9 +117,7 @@ impl Table {
             ino,
             kind: node.body.kind(),
             size: size as u64,
-            atime: claim
-                .and_then(|claim| claim.rare.atime())
-                .unwrap_or(now.wall),
+            atime: claim.and_then(|claim| claim.rare.atime).unwrap_or(now.wall),
             mtime,
             ctime: self.acquired_at(node),
             links: match &node.body {
@@ -225,10 +223,11 @@ impl Table {
         if let Some(atime) = change.atime
             && let Some(claim) = self.claim_mut(ino)
         {
-            claim.rare.set_atime(match atime {
+            let atime = match atime {
                 SetTime::Now => None,
                 SetTime::To(moment) => Some(moment),
-            });
+            };
+            claim.rare.change(|rare| rare.atime = atime);
         }
     }
 
@@ -246,10 +245,11 @@ impl Table {
             (SetTime::Now, Some(Expiry::Lease { length, .. })) => Some(Expiry::lease(length, now)),
             (_, expiry) => expiry,
         };
-        claim.rare.set_mtime(match mtime {
+        let mtime = match mtime {
             SetTime::Now => None,
             SetTime::To(moment) => Some(moment),
-        });
+        };
+        claim.rare.change(|rare| rare.mtime = mtime);
         self.set_expiry(ino, expiry, now);
     }
 
@@ -287,7 +287,7 @@ impl Table {
             return Err(Refusal::BadValue);
         }
         if let Some(claim) = self.claim_mut(ino) {
-            claim.rare.set_mtime(None);
+            claim.rare.change(|rare| rare.mtime = None);
         }
         let expiry = match expires {
             Some(moment) => Some(Expiry::At(Timestamp::from_secs(moment))),
@@ -317,7 +317,7 @@ impl Table {
             Some(own @ Expiry::At(moment)) if moment > renewed.wall(now) => own,
             _ => renewed,
         };
-        claim.rare.set_mtime(None);
+        claim.rare.change(|rare| rare.mtime = None);
         self.set_expiry(ino, Some(expiry), now);
         Ok(())
     }
@@ -338,7 +338,7 @@ impl Table {
         self.may_annotate(caller, ino)?;
         let is_there = self
             .claim(ino)
-            .is_some_and(|claim| claim.rare.note().is_some());
+            .is_some_and(|claim| claim.rare.note.is_some());
         as_wanted(is_there, there)?;
         if note
             .as_ref()
@@ -347,7 +347,7 @@ impl Table {
             return Err(Refusal::TooLarge);
         }
         if let Some(claim) = self.claim_mut(ino) {
-            claim.rare.set_note(note);
+            claim.rare.change(|rare| rare.note = note);
         }
         self.changed(ino);
         Ok(())

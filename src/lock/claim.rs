@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caller::{Caller, Chain};
 use super::ids::{Pid, ProcessId, Token, Uid, User};
+use super::rarely::{Rarely, Usual};
 use super::refusal::Refusal;
 use super::time::{Expiry, Now, Timestamp};
 
@@ -76,7 +77,7 @@ pub struct Claim {
     /// Until when it is good.
     pub expiry: Option<Expiry>,
     /// What few claims have.
-    pub rare: Rare,
+    pub rare: Rarely<Rare>,
     /// Whether what was written last named who holds; else it is a note.
     pub named: bool,
     /// Whether no other holds it by now than who made it: who has the very file open
@@ -84,8 +85,6 @@ pub struct Claim {
     pub as_made: bool,
     /// Whether its holder is about to end: whether it stays is not decided.
     pub ending: bool,
-    /// Who was refused something about the board during this hold.
-    pub refused: Refused,
     /// Whose request made it: the holder may be another user's.
     pub maker: Uid,
 }
@@ -99,13 +98,9 @@ pub struct Told {
     pub via: Chain,
 }
 
-/// What few claims have: no allocation without any of it.
-#[derive(Clone, Debug, Default)]
-pub struct Rare(Option<Box<RareParts>>);
-
-/// The same, one by one.
+/// What few claims have.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct RareParts {
+pub struct Rare {
     /// The modification time that the holder set.
     pub mtime: Option<Timestamp>,
     /// The access time that the holder set.
@@ -117,60 +112,21 @@ pub(super) struct RareParts {
     pub likely: Option<ProcessId>,
     /// Who made the last file lock, for the log, where file locks hold it.
     pub locker: Option<Pid>,
+    /// Who was refused something about the board during this hold.
+    pub refused: Refused,
 }
 
-impl From<RareParts> for Rare {
-    fn from(parts: RareParts) -> Rare {
-        Rare((parts != RareParts::default()).then(|| Box::new(parts)))
-    }
-}
-
-impl Rare {
-    /// The modification time that the holder set.
-    pub fn mtime(&self) -> Option<Timestamp> {
-        self.0.as_ref()?.mtime
-    }
-
-    /// The access time that the holder set.
-    pub fn atime(&self) -> Option<Timestamp> {
-        self.0.as_ref()?.atime
-    }
-
-    /// The note that was set by extended attribute.
-    pub fn note(&self) -> Option<&Vec<u8>> {
-        self.0.as_ref()?.note.as_ref()
-    }
-
-    /// A process that probably has a locked file.
-    pub fn likely(&self) -> Option<ProcessId> {
-        self.0.as_ref()?.likely
-    }
-
-    /// Who made the last file lock.
-    pub fn locker(&self) -> Option<Pid> {
-        self.0.as_ref()?.locker
-    }
-
-    pub(super) fn set_mtime(&mut self, mtime: Option<Timestamp>) {
-        self.change(|parts| parts.mtime = mtime);
-    }
-
-    pub(super) fn set_atime(&mut self, atime: Option<Timestamp>) {
-        self.change(|parts| parts.atime = atime);
-    }
-
-    pub(super) fn set_note(&mut self, note: Option<Vec<u8>>) {
-        self.change(|parts| parts.note = note);
-    }
-
-    pub(super) fn set_likely(&mut self, likely: Option<ProcessId>) {
-        self.change(|parts| parts.likely = likely);
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut RareParts)) {
-        let mut parts = self.0.take().map(|parts| *parts).unwrap_or_default();
-        change(&mut parts);
-        *self = parts.into();
+impl Usual for Rare {
+    fn usual() -> &'static Rare {
+        static NONE: Rare = Rare {
+            mtime: None,
+            atime: None,
+            note: None,
+            likely: None,
+            locker: None,
+            refused: Refused(None),
+        };
+        &NONE
     }
 }
 

@@ -185,7 +185,7 @@ impl Table {
         };
         // The modification time tells the expiry, and that is a new one.
         if expiry != claim.expiry {
-            claim.rare.set_mtime(None);
+            claim.rare.change(|rare| rare.mtime = None);
         }
         if let Ok(node) = self.node_mut(kept.ino) {
             node.last = (user, since);
@@ -202,7 +202,7 @@ impl Table {
             && claim.expiry != expiry
         {
             // Else a time set as the expiry before would go on showing.
-            claim.rare.set_mtime(None);
+            claim.rare.change(|rare| rare.mtime = None);
         }
         self.set_expiry(kept.ino, expiry, now);
         if new != old

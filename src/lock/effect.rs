@@ -109,7 +109,7 @@ impl Held {
             maker: claim.maker,
             holder: claim.holder.shown().first().copied(),
             by_locks: claim.is_by_locks(),
-            locker: claim.rare.locker(),
+            locker: claim.rare.locker,
             command: claim.told.command.clone(),
             via: claim.told.via.0.clone(),
             token: claim.token,

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 /// The list. An empty one has no allocation, also when it was none before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Few<T>(Option<Box<Items<T>>>);
 
 /// Behind one pointer instead of the three words of a `Vec`.

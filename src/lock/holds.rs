@@ -42,7 +42,7 @@ impl Table {
             && let Some(rivals) = self.former.get(&(dir, name.into()))
             && let Some(ino) = rivals.iter().rev().copied().find(|ino| {
                 let node = self.nodes.get(ino);
-                node.is_some_and(|node| node.former.len() == 1)
+                node.is_some_and(|node| node.aside.former.len() == 1)
             })
         {
             self.forget_former(ino);
@@ -65,7 +65,7 @@ impl Table {
         let names = self
             .nodes
             .get_mut(&ino)
-            .map(|node| node.former.take())
+            .map(|node| node.aside.change(|aside| aside.former.take()))
             .unwrap_or_default();
         for key in &names {
             if let Some(rivals) = self.former.get_mut(key) {
@@ -85,6 +85,7 @@ impl Table {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.last = (claim.user, claim.since.wall);
             node.claim = Some(claim);
+            node.aside.change(|aside| aside.ended = None);
         }
         self.hang_on(ino, &lineage);
         self.set_deadline(ino);
@@ -234,7 +235,7 @@ impl Table {
             by: end.by(),
             at: now.wall,
         };
-        node.ended = Some(Box::new(ended));
+        node.aside.change(|aside| aside.ended = Some(ended));
         // Another may have this very inode next: who was forced out is told through his
         // own open files.
         if matches!(end, End::Forced { .. }) {
@@ -276,7 +277,8 @@ impl Table {
             if node.opens.is_empty() {
                 self.bury(ino, &names);
             } else if node.is_file() {
-                node.former = names.clone().into();
+                node.aside
+                    .change(|aside| aside.former = names.clone().into());
                 for key in &names {
                     self.former.entry(key.clone()).or_default().push(ino);
                 }
@@ -334,7 +336,7 @@ impl Table {
             self.former.entry(key.clone()).or_default().insert(0, ino);
         }
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.former = names.into();
+            node.aside.change(|aside| aside.former = names.into());
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::caller::{Caller, Chain};
-use super::claim::{Claim, Holder, RareParts, Refused, Told};
+use super::claim::{Claim, Holder, Rare, Told};
 use super::effect::{Effect, End, Held};
 use super::file_lock::{Class, FileLock, Key, LockCall, LockKind, Range};
 use super::ids::{Handle, Ino, LockOwner, Pid, ProcessId, User, WaitId};
@@ -352,7 +352,7 @@ impl Table {
             && claim.is_by_locks()
         {
             claim.holder = Holder::Files(shown);
-            claim.rare.set_likely(likely);
+            claim.rare.change(|rare| rare.likely = likely);
             if claim.told.command != command {
                 Arc::make_mut(&mut claim.told).command = command;
             }
@@ -401,15 +401,14 @@ impl Table {
             token: self.new_token(),
             since: *now,
             expiry: None,
-            rare: RareParts {
+            rare: Rare {
                 locker,
-                ..RareParts::default()
+                ..Rare::default()
             }
             .into(),
             named: false,
             as_made: false,
             ending: false,
-            refused: Refused::default(),
             maker: user.uid,
         };
         self.charge(ino, user.uid);
@@ -490,7 +489,7 @@ impl Table {
         user: User,
         caller: Option<&Caller>,
     ) -> Result<bool, Refusal> {
-        let names = self.node(ino)?.former.clone();
+        let names = self.node(ino)?.aside.former.clone();
         if names.is_empty() {
             return Err(Refusal::Gone);
         }
@@ -538,7 +537,8 @@ impl Table {
         let Some(node) = self.nodes.get(&ino).filter(|node| node.claim.is_none()) else {
             return ino;
         };
-        node.former
+        node.aside
+            .former
             .iter()
             .find_map(|(dir, name)| self.directory(*dir).ok()?.get(name))
             .unwrap_or(ino)

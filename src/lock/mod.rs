@@ -39,6 +39,7 @@ pub mod options;
 mod parked;
 mod parts;
 pub mod queue;
+pub mod rarely;
 mod recall;
 pub mod record;
 pub mod refusal;

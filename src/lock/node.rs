@@ -10,6 +10,7 @@ use super::effect::Ended;
 use super::few::Few;
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Uid, User, WaitId};
+use super::rarely::{Rarely, Usual};
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -56,9 +57,6 @@ pub struct Node {
     /// Its names: directory and name in it. None for a free board that is kept
     /// because it is open, and for the lock directory itself.
     pub names: Names,
-    /// The names it had when its last hold ended. While it is open, who makes
-    /// one of them again gets this inode.
-    pub former: Few<(Ino, Name)>,
     /// Its open files.
     pub opens: Few<Handle>,
     /// Its file locks, in the order in which they were granted. None while it
@@ -66,8 +64,6 @@ pub struct Node {
     pub locks: Few<FileLock>,
     /// The locks that wait for it, in the order in which they came.
     pub queue: Few<WaitId>,
-    /// The opens that wait until it is decided what their board becomes.
-    pub opening: Few<WaitId>,
     /// Grows with each change of its state.
     pub version: u64,
     /// Whether a change is to be told through one of its open files.
@@ -82,8 +78,31 @@ pub struct Node {
     pub laid_out: bool,
     /// Whose it was last: what an open file of a free board shows.
     pub last: (User, Timestamp),
-    /// How its last hold ended, as far as this process knows.
-    pub ended: Option<Box<Ended>>,
+    /// What few inodes have.
+    pub aside: Rarely<Aside>,
+}
+
+/// What few inodes have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aside {
+    /// The names it had when its last hold ended. While it is open, who makes
+    /// one of them again gets this inode.
+    pub former: Few<(Ino, Name)>,
+    /// The opens that wait until it is decided what their board becomes.
+    pub opening: Few<WaitId>,
+    /// How its last hold ended, as far as this process knows; none while it is held.
+    pub ended: Option<Ended>,
+}
+
+impl Usual for Aside {
+    fn usual() -> &'static Aside {
+        static NONE: Aside = Aside {
+            former: Few::new(),
+            opening: Few::new(),
+            ended: None,
+        };
+        &NONE
+    }
 }
 
 /// What an inode is.
@@ -208,18 +227,16 @@ impl Node {
         Node {
             body,
             names: Names::new(),
-            former: Few::new(),
             opens: Few::new(),
             locks: Few::new(),
             queue: Few::new(),
-            opening: Few::new(),
             version: 1,
             polled: false,
             charged: last.0.uid,
             claim: None,
             laid_out: false,
             last,
-            ended: None,
+            aside: Rarely::default(),
         }
     }
 
@@ -242,7 +259,7 @@ impl Node {
     /// Whether this is one of its names or, if it is free, was.
     pub(super) fn is_called(&self, at: &(Ino, Name)) -> bool {
         let names: &[(Ino, Name)] = if self.names.is_empty() {
-            &self.former
+            &self.aside.former
         } else {
             &self.names
         };
@@ -257,5 +274,52 @@ impl Node {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.body, Body::Directory(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn listed(directory: &Directory, from: u64) -> Vec<(u64, Name, Ino)> {
+        let entries = directory.after(from);
+        entries
+            .map(|(place, name, ino)| (place, Name::clone(name), ino))
+            .collect()
+    }
+
+    #[test]
+    fn a_listing_goes_on_where_it_was_whatever_was_taken_out() {
+        let mut directory = Directory::default();
+        let mut expected: BTreeMap<u64, (Name, Ino)> = BTreeMap::new();
+        let mut place = 0;
+        // Names come again, are put over what they meant, and go in no order.
+        for step in 0..4000_u64 {
+            let name = Name::from(format!("{}", step * 7919 % 701).as_bytes());
+            expected.retain(|_, (other, _)| *other != name);
+            if step % 3 == 0 || (step / 800) % 2 == 1 {
+                directory.remove(&name);
+            } else {
+                place += 1;
+                directory.insert(Name::clone(&name), Ino(step));
+                expected.insert(place, (name, Ino(step)));
+            }
+            if step % 50 == 0 {
+                for from in [0, 1, place / 3, place / 2, place] {
+                    let there = expected.range(from + 1..);
+                    let there = there.map(|(at, (name, ino))| (*at, Name::clone(name), *ino));
+                    assert_eq!(listed(&directory, from), there.collect::<Vec<_>>());
+                }
+                assert!(directory.order.len() <= 2 * expected.len() + GONE);
+            }
+        }
+        for (name, _) in expected.values() {
+            assert!(directory.place(name).is_some());
+            directory.remove(name);
+        }
+        assert!(directory.is_empty());
+        assert!(directory.order.len() <= GONE);
     }
 }

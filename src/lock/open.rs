@@ -347,7 +347,7 @@ impl Table {
     pub fn decides_opens(&self, handle: Handle) -> Option<Ino> {
         let open = self.opens.get(&handle).filter(|open| open.claiming)?;
         let node = self.nodes.get(&open.ino)?;
-        (!node.opening.is_empty()).then_some(open.ino)
+        (!node.aside.opening.is_empty()).then_some(open.ino)
     }
 
     /// The holder of a claim is about to end: its files are closed before.

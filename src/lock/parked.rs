@@ -57,7 +57,7 @@ impl Table {
             },
         );
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.opening.push(wait);
+            node.aside.change(|aside| aside.opening.push(wait));
         }
     }
 
@@ -65,7 +65,8 @@ impl Table {
         let opening = self.openings.remove(&wait)?;
         self.open_until.remove(&(opening.until, wait));
         if let Some(node) = self.nodes.get_mut(&opening.ino) {
-            node.opening.retain(|other| *other != wait);
+            node.aside
+                .change(|aside| aside.opening.retain(|other| *other != wait));
         }
         Some(opening)
     }
@@ -73,7 +74,7 @@ impl Table {
     /// A board has changed: the opens for which that decides it are answered.
     pub(super) fn decide_opens(&mut self, ino: Ino, now: &Now) {
         let waiting = match self.nodes.get(&ino) {
-            Some(node) if !node.opening.is_empty() => node.opening.to_vec(),
+            Some(node) if !node.aside.opening.is_empty() => node.aside.opening.to_vec(),
             _ => return,
         };
         for wait in waiting {

@@ -14,7 +14,7 @@ use super::claim::Claim;
 use super::effect::End;
 use super::few::Few;
 use super::file_lock::Class;
-use super::ids::{Handle, Ino};
+use super::ids::{Handle, Ino, WaitId};
 use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::table::Table;
@@ -70,7 +70,7 @@ impl Table {
         let several = self.nodes.get(&ino).is_some_and(|node| {
             node.is_file()
                 && node.names.len() > 1
-                && !(node.opens.is_empty() && node.opening.is_empty())
+                && !(node.opens.is_empty() && node.aside.opening.is_empty())
         });
         if !several {
             return parts;
@@ -131,7 +131,7 @@ impl Table {
         let Some(node) = self.nodes.get(&ino) else {
             return;
         };
-        let (files, waiting) = (node.opens.to_vec(), node.opening.to_vec());
+        let (files, waiting) = (node.opens.to_vec(), node.aside.opening.to_vec());
         let other = |through: &Option<(Ino, Name)>| through.as_ref() == Some(old);
         for handle in files {
             if self
@@ -203,7 +203,8 @@ impl Table {
     /// Whether opens wait that came by this name.
     fn opens_wait_by(&self, ino: Ino, at: &(Ino, Name)) -> bool {
         self.nodes.get(&ino).is_some_and(|node| {
-            node.opening
+            node.aside
+                .opening
                 .iter()
                 .filter_map(|wait| self.openings.get(wait))
                 .any(|opening| opening.through.as_ref() == Some(at))
@@ -273,10 +274,16 @@ impl Table {
             waiter.is_some_and(|waiter| is_its(&waiter.call.handle))
         });
         let openings = &mut self.openings;
-        (new.opening, node.opening) = parted(&mut node.opening, |wait| {
+        let came_by_it = |wait: &WaitId| {
             let opening = openings.get(wait);
             at.is_some() && opening.is_some_and(|opening| opening.through.as_ref() == at)
+        };
+        let opening = node.aside.change(|aside| {
+            let (goes, stays) = parted(&mut aside.opening, came_by_it);
+            aside.opening = stays;
+            goes
         });
+        new.aside.change(|aside| aside.opening = opening);
         for file in &new.opens {
             if let Some(open) = self.opens.get_mut(file) {
                 open.ino = part;
@@ -289,7 +296,7 @@ impl Table {
                 waiter.ino = part;
             }
         }
-        for wait in &new.opening {
+        for wait in &new.aside.opening {
             if let Some(opening) = openings.get_mut(wait) {
                 opening.ino = part;
             }

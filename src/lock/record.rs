@@ -155,10 +155,7 @@ impl Table {
             ended: None,
         };
         let Some(claim) = self.claim(ino) else {
-            status.ended = self
-                .nodes
-                .get(&ino)
-                .and_then(|node| node.ended.as_deref().copied());
+            status.ended = self.nodes.get(&ino).and_then(|node| node.aside.ended);
             return status;
         };
         status.state = match claim.holder {
@@ -169,12 +166,7 @@ impl Table {
             Holder::Detached | Holder::Gone => State::Detached,
         };
         status.user = Some(claim.user);
-        let shown = claim
-            .holder
-            .shown()
-            .first()
-            .copied()
-            .or(claim.rare.likely());
+        let shown = claim.holder.shown().first().copied().or(claim.rare.likely);
         status.pid = shown.map(|process| process.pid);
         status.command.clone_from(&claim.told.command);
         status.via.clone_from(&claim.told.via.0);
@@ -210,7 +202,7 @@ impl Table {
     /// names nobody.
     pub fn note(&self, ino: Ino) -> Option<Vec<u8>> {
         let claim = self.claim(ino)?;
-        if let Some(note) = claim.rare.note() {
+        if let Some(note) = &claim.rare.note {
             return Some(note.clone());
         }
         let text = self.content(ino)?.trim_ascii();

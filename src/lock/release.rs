@@ -196,7 +196,7 @@ impl Table {
             // The `rm` of a script that was killed: it means the hold of that one,
             // which ended with it.
             _ if matches!(caller.standing, Standing::Orphan(_)) => Err(Refusal::Orphan),
-            _ if claim.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
+            _ if claim.rare.refused.has_defeated(caller) => Err(Refusal::RefusedBefore),
             Holder::Process(_) | Holder::Files(_) => Ok(()),
         }
     }

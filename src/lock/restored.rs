@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::caller::Chain;
-use super::claim::{Claim, ClaimId, Holder, RareParts, Refused, Told};
+use super::claim::{Claim, ClaimId, Holder, Rare, Refused, Told};
 use super::effect::End;
 use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
@@ -119,7 +119,7 @@ impl Table {
                 node.locks = inode.locks.into();
                 for (dir, name) in inode.former {
                     let key = (dir, Name::from(name));
-                    node.former.push(key.clone());
+                    node.aside.change(|aside| aside.former.push(key.clone()));
                     self.former.entry(key).or_default().push(ino);
                 }
             }
@@ -249,22 +249,22 @@ impl SavedClaim {
             token: self.token,
             since,
             expiry: self.expiry.map(|expiry| expiry.restored(now, same_boot)),
-            rare: RareParts {
+            rare: Rare {
                 mtime: self.mtime,
                 atime: self.atime,
                 note: self.note,
                 likely: None,
                 locker: self.locker,
+                refused: if same_boot {
+                    self.refused
+                } else {
+                    Refused::default()
+                },
             }
             .into(),
             named: self.named,
             as_made: false,
             ending: false,
-            refused: if same_boot {
-                self.refused
-            } else {
-                Refused::default()
-            },
             maker: self.user.uid,
         };
         (claim, ends)

@@ -317,7 +317,7 @@ impl Table {
             last: node.last,
             claim: node.claim.as_ref().map(|claim| SavedClaim::of(claim, now)),
             locked: self.locked_files(ino, usize::MAX),
-            former: unboxed(&node.former),
+            former: unboxed(&node.aside.former),
             locks: node.locks.to_vec(),
         })
     }
@@ -351,12 +351,12 @@ impl SavedClaim {
                 },
                 Expiry::At(moment) => SavedExpiry::At(moment),
             }),
-            mtime: claim.rare.mtime(),
-            atime: claim.rare.atime(),
-            note: claim.rare.note().cloned(),
+            mtime: claim.rare.mtime,
+            atime: claim.rare.atime,
+            note: claim.rare.note.clone(),
             named: claim.named,
-            refused: claim.refused.saved(),
-            locker: claim.rare.locker(),
+            refused: claim.rare.refused.saved(),
+            locker: claim.rare.locker,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::boards::Boards;
 use super::caller::Caller;
-use super::claim::{Claim, ClaimId};
+use super::claim::{Claim, ClaimId, Rare};
 use super::effect::{Effect, Held};
 use super::expiry::Deadlines;
 use super::fair::Fair;
@@ -255,7 +255,7 @@ impl Table {
         let Some(node) = self.nodes.get(&ino) else {
             return Vec::new();
         };
-        match node.names.first().or(node.former.first()) {
+        match node.names.first().or(node.aside.former.first()) {
             Some((dir, name)) => self.path_of(*dir, name),
             None => Vec::new(),
         }
@@ -304,7 +304,8 @@ impl Table {
         if let Some(claim) = self.claim_mut(ino) {
             let own = refusal.is_defeat() && claim.held_by(caller);
             let able = claim.is_for(caller.uid(), daemon);
-            if own || !claim.refused.add(caller, refusal, able) {
+            let new = |rare: &mut Rare| rare.refused.add(caller, refusal, able);
+            if own || !claim.rare.change(new) {
                 return refusal;
             }
             held = Some(Held::new(path.clone(), claim));
@@ -336,10 +337,12 @@ impl Table {
         let daemon = self.options.daemon;
         if let Some(claim) = self.claim_mut(ino)
             && !claim.on_side(caller)
-            && claim.refused.has_defeated(caller)
+            && claim.rare.refused.has_defeated(caller)
         {
             let able = claim.is_for(caller.uid(), daemon);
-            claim.refused.add_scripts(caller, able);
+            claim
+                .rare
+                .change(|rare| rare.refused.add_scripts(caller, able));
         }
     }
 

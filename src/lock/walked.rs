@@ -78,7 +78,7 @@ impl Table {
         {
             return Some(walked.at.clone());
         }
-        match (&node.names[..], &node.former[..]) {
+        match (&node.names[..], &node.aside.former[..]) {
             ([only], _) | ([], [only]) => Some(only.clone()),
             _ => None,
         }

@@ -125,7 +125,7 @@ impl Desk<'_> {
             device: self.device.map(str::to_owned),
             uid: claim.user.uid,
             before: claim.holder.shown().to_vec(),
-            likely: claim.rare.likely(),
+            likely: claim.rare.likely,
             locked: self.table.locked_files(ino, FILES),
             others: self.table.other_files(ino, FILES),
             most: FILES,

@@ -550,7 +550,7 @@ impl Play {
             for wait in &node.queue {
                 assert!(self.waits.contains_key(wait), "nobody waits so");
             }
-            for wait in &node.opening {
+            for wait in &node.aside.opening {
                 assert!(self.opens.contains_key(wait), "nobody opens so");
             }
             if !node.queue.is_empty() {
@@ -558,7 +558,7 @@ impl Play {
                 assert!(table.claim(board).is_some(), "they wait for nobody");
             }
             queued += node.queue.len();
-            opening += node.opening.len();
+            opening += node.aside.opening.len();
         }
         let believed: BTreeMap<_, _> = self
             .locks

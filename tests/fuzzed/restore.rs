@@ -256,7 +256,7 @@ impl Play {
         assert!(kept, "forgotten when unused: {node:#?}");
         let held = node.claim.is_some() || node.laid_out;
         assert_eq!(held, !node.names.is_empty(), "{node:#?}");
-        assert!(node.names.is_empty() || node.former.is_empty());
+        assert!(node.names.is_empty() || node.aside.former.is_empty());
         for handle in &node.opens {
             assert_eq!(table.opened(*handle), Some(ino));
             assert!(!node.is_directory(), "{node:#?}");
@@ -291,7 +291,7 @@ impl Play {
             assert!(self.waits.contains(wait), "nobody waits so");
             assert!(table.claim(table.board_of(ino)).is_some(), "for nobody");
         }
-        for wait in &node.opening {
+        for wait in &node.aside.opening {
             assert!(self.waits.contains(wait), "nobody opens so");
         }
     }
