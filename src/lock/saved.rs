@@ -163,6 +163,29 @@ pub struct Saved {
     pub values: BTreeMap<Key, Value>,
 }
 
+/// All of a table, each value made when it is its turn: a table is large, and is written
+/// while it is in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    table: &'a Table,
+    now: &'a Now,
+}
+
+impl Whole<'_> {
+    /// As far as they got.
+    pub fn counters(&self) -> Counters {
+        self.table.counters()
+    }
+
+    /// All of it, in order.
+    pub fn values(&self) -> impl Iterator<Item = (Key, Value)> {
+        let mut keys = self.table.keys();
+        keys.sort_unstable();
+        keys.into_iter()
+            .filter_map(|key| Some((key, self.table.value(key, self.now)?)))
+    }
+}
+
 impl SavedInode {
     /// The processes that it hangs on.
     pub fn lineage(&self) -> &[ProcessId] {
@@ -244,8 +267,22 @@ impl Table {
         }
     }
 
+    /// All of it, to be written.
+    pub fn whole<'a>(&'a self, now: &'a Now) -> Whole<'a> {
+        Whole { table: self, now }
+    }
+
     /// All of it.
     pub fn saved(&self, now: &Now) -> Saved {
+        let whole = self.whole(now);
+        Saved {
+            counters: whole.counters(),
+            values: whole.values().collect(),
+        }
+    }
+
+    /// What there may be something to be saved of.
+    fn keys(&self) -> Vec<Key> {
         let inodes = self.nodes.iter().map(|(ino, _)| Key::Inode(*ino));
         let free = self.buried.keys().into_iter().map(Key::Inode);
         let opens = self.opens.iter().map(|(handle, _)| Key::Open(*handle));
@@ -253,13 +290,7 @@ impl Table {
         let watchers = self.watchers.iter();
         let watchers = watchers.map(|(handle, _)| Key::Watcher(*handle));
         let keys = inodes.chain(free).chain(opens).chain(waiters);
-        let keys = keys.chain(watchers);
-        Saved {
-            counters: self.counters(),
-            values: keys
-                .filter_map(|key| Some((key, self.value(key, now)?)))
-                .collect(),
-        }
+        keys.chain(watchers).collect()
     }
 
     fn value(&self, key: Key, now: &Now) -> Option<Value> {

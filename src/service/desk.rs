@@ -189,7 +189,7 @@ impl Desk<'_> {
         if let Some(store) = store {
             let changes = table.take_changes(now);
             if !changes.values.is_empty() || !done.is_empty() {
-                store.record(&changes, &done, || table.saved(now));
+                store.record(&changes, &done, || table.whole(now));
             }
         }
     }
@@ -211,7 +211,7 @@ impl Desk<'_> {
         } = self;
         match store {
             Some(store) => store
-                .is_ready(|| table.saved(now))
+                .is_ready(|| table.whole(now))
                 .map_err(Failure::Unrecorded),
             None => Ok(()),
         }

@@ -131,7 +131,7 @@ impl Service {
         } = &mut *state;
         let now = clock::now();
         // Nor is anybody given what would be forgotten.
-        let ready = |store: &mut Store| store.is_ready(|| table.saved(&now)).is_ok();
+        let ready = |store: &mut Store| store.is_ready(|| table.whole(&now)).is_ok();
         let recordable = store.as_mut().is_none_or(ready);
         table.hold_back(!recordable, &now);
         table.expire(&now);

@@ -27,7 +27,7 @@ use written::Written;
 
 use crate::fault::{self, Point};
 use crate::lock::ids::{Handle, WaitId};
-use crate::lock::saved::{Changes, Counters, Saved, Value};
+use crate::lock::saved::{Changes, Counters, Key, Saved, Value, Whole};
 use crate::printable::printable;
 
 /// As much is always reserved behind what is written, so that giving back can be
@@ -54,6 +54,46 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// A table that can be written whole.
+pub trait All {
+    /// As far as they got.
+    fn counters(&self) -> Counters;
+
+    /// All of it, in order.
+    fn values(&self) -> impl Iterator<Item = (Key, Value)>;
+}
+
+impl All for Whole<'_> {
+    fn counters(&self) -> Counters {
+        Whole::counters(self)
+    }
+
+    fn values(&self) -> impl Iterator<Item = (Key, Value)> {
+        Whole::values(self)
+    }
+}
+
+impl All for Saved {
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn values(&self) -> impl Iterator<Item = (Key, Value)> {
+        let values = self.values.iter();
+        values.map(|(key, value)| (*key, value.clone()))
+    }
+}
+
+impl<A: All> All for &A {
+    fn counters(&self) -> Counters {
+        A::counters(self)
+    }
+
+    fn values(&self) -> impl Iterator<Item = (Key, Value)> {
+        A::values(self)
+    }
+}
 
 /// A request that was done, and the open file that it made.
 pub type Done = (WaitId, Option<Handle>);
@@ -147,8 +187,9 @@ impl Store {
                 .unwrap_or_default(),
             failing: None,
         };
-        let saved = found.as_ref().map(|found| found.saved.clone());
-        if let Err(error) = store.rewrite(&saved.unwrap_or_default()) {
+        let nothing = Saved::default();
+        let saved = found.as_ref().map_or(&nothing, |found| &found.saved);
+        if let Err(error) = store.rewrite(saved) {
             // On a full disk, say. What is written is good, and can be gone on with.
             match &found {
                 Some(found) if found.same_boot => {
@@ -200,7 +241,7 @@ impl Store {
     /// Records what an event changed. What cannot be recorded is told in the log,
     /// and nothing can be acquired until it is ([`Store::is_ready`]).
     /// With it, the requests that are done by that.
-    pub fn record(&mut self, changes: &Changes, done: &[Done], all: impl FnOnce() -> Saved) {
+    pub fn record<A: All>(&mut self, changes: &Changes, done: &[Done], all: impl FnOnce() -> A) {
         self.done.extend(done);
         while self.done.len() > UNANSWERED {
             self.done.pop_front();
@@ -239,11 +280,11 @@ impl Store {
             counters: saved.counters,
             values: gone.chain(values).collect(),
         };
-        self.record(&changes, &[], || saved.clone());
+        self.record(&changes, &[], || saved);
     }
 
     /// Whether what is acquired now can be recorded.
-    pub fn is_ready(&mut self, all: impl FnOnce() -> Saved) -> io::Result<()> {
+    pub fn is_ready<A: All>(&mut self, all: impl FnOnce() -> A) -> io::Result<()> {
         if self.failing.is_some() {
             self.retry(all);
         } else if self.reserved < self.length.saturating_add(RESERVE) {
@@ -258,7 +299,7 @@ impl Store {
         }
     }
 
-    fn retry(&mut self, all: impl FnOnce() -> Saved) {
+    fn retry<A: All>(&mut self, all: impl FnOnce() -> A) {
         let recent = |(_, tried): &(io::Error, Instant)| tried.elapsed() < RETRY;
         if self.failing.as_ref().is_some_and(recent) {
             return;
@@ -314,25 +355,7 @@ impl Store {
     }
 
     /// Writes the whole file anew, beside the old one, and then in its place.
-    fn rewrite(&mut self, saved: &Saved) -> io::Result<()> {
-        let mut bytes = MAGIC.to_vec();
-        push(&mut bytes, &self.owner).map_err(io::Error::other)?;
-        let mut written = Written::default();
-        let mut frame = Frame {
-            counters: saved.counters,
-            values: Vec::new(),
-            done: Vec::new(),
-        };
-        for (key, value) in &saved.values {
-            written.set(*key, Some(digest(value)?));
-            frame.values.push((*key, Some(value.clone())));
-            if frame.values.len() >= 256 {
-                push(&mut bytes, &frame).map_err(io::Error::other)?;
-                frame.values.clear();
-            }
-        }
-        frame.done.extend(self.done.iter().copied());
-        push(&mut bytes, &frame).map_err(io::Error::other)?;
+    fn rewrite(&mut self, all: &impl All) -> io::Result<()> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".new");
         let beside = PathBuf::from(name);
@@ -344,29 +367,58 @@ impl Store {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(&beside)?;
-        let length = bytes.len() as u64;
-        let replaced = file
-            .write_all_at(&bytes, 0)
-            .and_then(|()| reserve(&file, length))
-            .and_then(|()| {
-                flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(Into::into)
-            })
-            .and_then(|()| {
-                fault::point(Point::Rewriting);
-                std::fs::rename(&beside, &self.path)
-            });
-        if let Err(error) = replaced {
-            let _ = std::fs::remove_file(&beside);
-            return Err(error);
-        }
+        let replaced = self.write_all(&file, all).and_then(|written| {
+            reserve(&file, written.0)?;
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            fault::point(Point::Rewriting);
+            std::fs::rename(&beside, &self.path)?;
+            Ok(written)
+        });
+        let (length, written) = match replaced {
+            Ok(written) => written,
+            Err(error) => {
+                let _ = std::fs::remove_file(&beside);
+                return Err(error);
+            }
+        };
         fault::point(Point::Rewritten);
         self.file = file;
         self.length = length;
         self.live = length;
         self.reserved = length.saturating_add(2 * RESERVE);
         self.written = written;
-        self.counters = saved.counters;
+        self.counters = all.counters();
         Ok(())
+    }
+
+    /// Writes all into an empty file, a part at a time: what is held once more, if only
+    /// for a moment, is memory that the daemon has from then on. How long it is, and what
+    /// was written.
+    fn write_all(&self, file: &File, all: &impl All) -> io::Result<(u64, Written)> {
+        let mut bytes = MAGIC.to_vec();
+        push(&mut bytes, &self.owner).map_err(io::Error::other)?;
+        let mut written = Written::default();
+        let mut length = 0;
+        let mut frame = Frame {
+            counters: all.counters(),
+            values: Vec::new(),
+            done: Vec::new(),
+        };
+        for (key, value) in all.values() {
+            written.set(key, Some(digest(&value)?));
+            frame.values.push((key, Some(value)));
+            if frame.values.len() >= 256 {
+                push(&mut bytes, &frame).map_err(io::Error::other)?;
+                frame.values.clear();
+                file.write_all_at(&bytes, length)?;
+                length += bytes.len() as u64;
+                bytes.clear();
+            }
+        }
+        frame.done.extend(self.done.iter().copied());
+        push(&mut bytes, &frame).map_err(io::Error::other)?;
+        file.write_all_at(&bytes, length)?;
+        Ok((length + bytes.len() as u64, written))
     }
 
     fn reserve(&mut self) -> io::Result<()> {
