@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Service;
 use super::desk::Desk;
+use super::{Service, State};
 use crate::chronicle::file::{self, Recorder};
 use crate::clock;
 use crate::fault::{self, Point};
@@ -44,8 +44,10 @@ impl Service {
             state.done_before = done.into_iter().flatten().collect();
         }
         state.table.track();
-        let saved = state.table.saved(&clock::now());
-        state.store.insert(store).taken_over(&saved);
+        let State {
+            table, store: kept, ..
+        } = &mut *state;
+        kept.insert(store).taken_over(&table.whole(&clock::now()));
         fault::point(Point::Restored);
         restored
     }

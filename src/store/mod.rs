@@ -10,7 +10,7 @@ pub mod format;
 mod place;
 mod written;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -250,7 +250,17 @@ impl Store {
             self.retry(all);
             return;
         }
-        if let Err(error) = self.append(changes, done) {
+        let mut news = News::default();
+        let added = changes
+            .values
+            .iter()
+            .try_for_each(|(key, value)| news.add(&self.written, key, value.as_ref()));
+        let appended = added.and_then(|()| self.append(&news, &changes.counters, done));
+        self.appended(appended, all);
+    }
+
+    fn appended<A: All>(&mut self, appended: io::Result<()>, all: impl FnOnce() -> A) {
+        if let Err(error) = appended {
             log::error!(
                 "cannot record what is held in {}: {error}; no more boards are given out until that \
                  is mended",
@@ -270,17 +280,24 @@ impl Store {
 
     /// Records what a table came to that took over what was found: what it did not
     /// take, or gave to others, is not to come back.
-    pub fn taken_over(&mut self, saved: &Saved) {
-        let gone = self.written.keys();
-        let gone = gone.filter(|key| !saved.values.contains_key(key));
-        let gone = gone.map(|key| (key, None));
-        let values = saved.values.iter();
-        let values = values.map(|(key, value)| (*key, Some(value.clone())));
-        let changes = Changes {
-            counters: saved.counters,
-            values: gone.chain(values).collect(),
+    pub fn taken_over(&mut self, all: &impl All) {
+        if self.failing.is_some() {
+            self.retry(|| all);
+            return;
+        }
+        let mut news = News::default();
+        let mut there = HashSet::new();
+        let mut add = || {
+            for (key, value) in all.values() {
+                there.insert(key);
+                news.add(&self.written, &key, Some(&value))?;
+            }
+            let mut gone = self.written.keys().filter(|key| !there.contains(key));
+            gone.try_for_each(|key| news.add(&self.written, &key, None))
         };
-        self.record(&changes, &[], || saved);
+        let added = add();
+        let appended = added.and_then(|()| self.append(&news, &all.counters(), &[]));
+        self.appended(appended, || all);
     }
 
     /// Whether what is acquired now can be recorded.
@@ -313,26 +330,12 @@ impl Store {
         }
     }
 
-    fn append(&mut self, changes: &Changes, done: &[Done]) -> io::Result<()> {
-        let mut entries = Entries::default();
-        let mut written = Vec::new();
-        for (key, value) in &changes.values {
-            let before = self.written.get(key);
-            entries
-                .add(key, value.as_ref(), |digest| {
-                    let is_news = before != digest;
-                    if is_news {
-                        written.push((*key, digest));
-                    }
-                    is_news
-                })
-                .map_err(io::Error::other)?;
-        }
-        let news = changes.counters.token != self.counters.token || !done.is_empty();
-        if entries.is_empty() && !news {
+    fn append(&mut self, news: &News, counters: &Counters, done: &[Done]) -> io::Result<()> {
+        let others = counters.token != self.counters.token || !done.is_empty();
+        if news.entries.is_empty() && !others {
             return Ok(());
         }
-        let frame = entries.frame(&changes.counters, done);
+        let frame = news.entries.frame(counters, done);
         let bytes = frame.map_err(io::Error::other)?;
         fault::within(Point::Recording, || {
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
@@ -344,12 +347,12 @@ impl Store {
             return Err(error);
         }
         self.length += bytes.len() as u64;
-        self.counters = changes.counters;
-        for (key, entry) in written {
-            let before = self.written.set(key, entry);
+        self.counters = *counters;
+        for (key, entry) in &news.written {
+            let before = self.written.set(*key, *entry);
             let length = |digest: Option<Digest>| digest.map_or(0, |(_, length)| u64::from(length));
             let live = self.live.saturating_sub(length(before));
-            self.live = live.saturating_add(length(entry));
+            self.live = live.saturating_add(length(*entry));
         }
         Ok(())
     }
@@ -425,6 +428,27 @@ impl Store {
         reserve(&self.file, self.length)?;
         self.reserved = self.length.saturating_add(2 * RESERVE);
         Ok(())
+    }
+}
+
+/// What is to be written because it is other than what was written last.
+#[derive(Debug, Default)]
+struct News {
+    entries: Entries,
+    written: Vec<(Key, Option<Digest>)>,
+}
+
+impl News {
+    fn add(&mut self, before: &Written, key: &Key, value: Option<&Value>) -> io::Result<()> {
+        let News { entries, written } = self;
+        let is_news = |digest| {
+            let is_news = before.get(key) != digest;
+            if is_news {
+                written.push((*key, digest));
+            }
+            is_news
+        };
+        entries.add(key, value, is_news).map_err(io::Error::other)
     }
 }
 
