@@ -1,12 +1,13 @@
 //! The file systems, each in a directory of its own; unmounted at the end.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The tmpfs's name.
 pub const TMPFS: &str = "tmpfs";
@@ -85,7 +86,10 @@ impl Places {
         // One that nobody serves any more cannot be looked at, either.
         let _ = std::fs::create_dir(&dir);
         self.mounted.insert(name.to_owned());
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let log = self.temp.path().join("log");
+        let said = std::fs::File::create(&log).unwrap();
+        // A group of its own, to be ended as one.
+        command.stdin(Stdio::null()).stderr(said).process_group(0);
         let device = |dir: &Path| {
             std::fs::metadata(dir).map(|about| std::os::unix::fs::MetadataExt::dev(&about))
         };
@@ -100,7 +104,10 @@ impl Places {
             types().lines().any(fuse) && device(&dir).is_ok()
         };
         while !served() {
-            assert!(begin.elapsed() < STARTUP, "{name}: not served");
+            if begin.elapsed() > STARTUP {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                panic!("{name}: not served: {said}");
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         begin.elapsed()
@@ -128,36 +135,33 @@ impl Places {
     pub fn kill(&mut self, name: &str) {
         let at = self.servers.iter().rposition(|(of, _)| of == name).unwrap();
         let (_, mut child) = self.servers.remove(at);
-        let below = children(child.id());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        for pid in &below {
-            if let Some(pid) = Pid::from_raw(i32::try_from(*pid).unwrap()) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
-        // It serves until it has ended.
+        let group = Pid::from_child(&child);
         let begin = Instant::now();
-        while below.iter().any(|pid| is_there(*pid)) {
+        // It serves until all of it has ended.
+        while kill_process_group(group, Signal::KILL).is_ok() {
+            let _ = child.try_wait();
             assert!(begin.elapsed() < STARTUP, "{name}: does not end");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// Whether a process has not ended.
-fn is_there(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
-}
-
-/// The processes that one has started.
+/// The processes that one has started, whichever of its threads did.
 pub fn children(pid: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let list = list.unwrap_or_default();
-    list.split_whitespace()
-        .map(|pid| pid.parse().unwrap())
-        .collect()
+    let parent = |stat: &str| {
+        let (_, after) = stat.rsplit_once(") ")?;
+        after.split(' ').nth(1)?.parse::<u32>().ok()
+    };
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut children: Vec<u32> = numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|child| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+            stat.is_ok_and(|stat| parent(&stat) == Some(pid))
+        })
+        .collect();
+    children.sort_unstable();
+    children
 }
 
 impl Drop for Places {
