@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::report::{Ratio, Report, median, number};
 
-const WIDTH: usize = 900;
-const LEFT: usize = 470;
+const WIDTH: usize = 970;
+const LEFT: usize = 540;
 const RIGHT: usize = 70;
 const ROW: usize = 26;
 const TOP: usize = 54;
