@@ -289,7 +289,10 @@ impl Play {
         assert!(table.attributes(ino, &self.now).is_ok());
         for wait in &node.queue {
             assert!(self.waits.contains(wait), "nobody waits so");
-            assert!(table.claim(table.board_of(ino)).is_some(), "for nobody");
+            // One that the inventory has no longer stays until it is empty.
+            let board = table.board_of(ino);
+            let in_the_way = table.claim(board).is_some() || table.is_laid_out(board);
+            assert!(in_the_way, "for nobody");
         }
         for wait in &node.aside.opening {
             assert!(self.waits.contains(wait), "nobody opens so");
