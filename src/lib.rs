@@ -22,6 +22,7 @@ pub mod lock;
 pub mod migrate;
 pub mod printable;
 pub mod process;
+mod readable;
 pub mod report;
 pub mod schema;
 pub mod service;

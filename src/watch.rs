@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::fault;
 use crate::lock::ids::ProcessId;
 use crate::lock::time::{BootTime, Timestamp};
+use crate::readable::is_readable;
 
 const SIGNALS: u64 = 0;
 const ENDED: u64 = 1;
@@ -158,8 +159,7 @@ impl Watch {
         let Some((_, pidfd)) = processes.by_id.get(&process) else {
             return true;
         };
-        let mut look = [PollFd::new(pidfd, PollFlags::IN)];
-        matches!(poll(&mut look, Some(&AT_ONCE)), Ok(ready) if ready > 0)
+        is_readable(pidfd) == Ok(true)
     }
 
     /// Sets the next deadlines.

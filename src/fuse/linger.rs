@@ -9,15 +9,10 @@ use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::readable::is_readable;
 
 /// So long: a client that was answered is awake by then, and asks on.
 const MOMENT: Duration = Duration::from_micros(100);
-
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
 
 thread_local! {
     /// Since when this thread has waited for a request.
@@ -34,10 +29,9 @@ pub fn linger(device: BorrowedFd<'_>) {
     if !SOON.get() {
         return;
     }
-    let mut look = [PollFd::new(&device, PollFlags::IN)];
     loop {
         std::thread::yield_now();
-        if poll(&mut look, Some(&AT_ONCE)) != Ok(0) || since.elapsed() >= MOMENT {
+        if is_readable(device) != Ok(false) || since.elapsed() >= MOMENT {
             return;
         }
     }
