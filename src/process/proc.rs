@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::lock::ids::{Gid, Pid, StartTime, Uid, User};
+use crate::readable::is_readable;
 
 /// A file of /proc is read no further.
 const LIMIT: u64 = 128 << 10;
@@ -280,14 +280,22 @@ fn read_at_once(file: &File) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Of /proc/PID/stat what lasts ([`Lasting`]); the numbers are those of proc(5).
-fn lasting(text: &[u8]) -> Option<Vec<u8>> {
+/// The comm in /proc/PID/stat, and the fields after it, of which the first is the third.
+fn split_stat(text: &[u8]) -> Option<(&[u8], impl Iterator<Item = &[u8]>)> {
+    // A comm may hold anything, ") R 1" too: only its end is sure.
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
-    let rest = text.get(close + 1..)?;
-    let mut lasting = text.get(open..=close)?.to_vec();
-    let fields = rest.split(|byte| byte.is_ascii_whitespace());
+    let fields = text
+        .get(close + 1..)?
+        .split(|byte| byte.is_ascii_whitespace());
     let fields = fields.filter(|field| !field.is_empty());
+    Some((text.get(open + 1..close)?, fields))
+}
+
+/// Of /proc/PID/stat what lasts ([`Lasting`]); the numbers are those of proc(5).
+fn lasting(text: &[u8]) -> Option<Vec<u8>> {
+    let (comm, fields) = split_stat(text)?;
+    let mut lasting = [comm, b")"].concat();
     let mut last = 0;
     for (number, field) in (3..).zip(fields) {
         match number {
@@ -314,18 +322,7 @@ impl Held {
     /// Whether the process has ended; a pidfd tells once all threads have.
     pub fn is_dead(&self) -> io::Result<bool> {
         let Some(fd) = &self.0 else { return Ok(false) };
-        let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        loop {
-            match poll(&mut fds, Some(&now)) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(is_readable(fd)?)
     }
 }
 
@@ -338,13 +335,10 @@ pub(super) fn is_ours(error: &io::Error) -> bool {
 }
 
 pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
-    // A comm may hold anything, ") R 1" too: only its end is sure.
-    let open = text.iter().position(|&byte| byte == b'(')?;
-    let close = text.iter().rposition(|&byte| byte == b')')?;
-    let comm = text.get(open + 1..close)?.to_vec();
-    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-    // Field 3, the state, comes first.
-    let fields: Vec<&str> = rest.split_ascii_whitespace().take(20).collect();
+    let (comm, fields) = split_stat(text)?;
+    let comm = comm.to_vec();
+    let fields = fields.take(20).map(std::str::from_utf8);
+    let fields: Vec<&str> = fields.collect::<Result<_, _>>().ok()?;
     let field = |number: usize| fields.get(number - 3).copied();
     Some(Stat {
         comm,

@@ -75,8 +75,8 @@ impl Resolver {
 
     /// Whether who asks is a tool that gives no file that it makes a lock of its process
     /// by fcntl(2): one that exits once it has claimed, or flock(1), which knows OFD locks
-    /// at most. A script that bears such a name is none: no walk passes it, and the first
-    /// word of its command line is its interpreter's.
+    /// at most. A script that bears such a name is none, unless the administrator said so:
+    /// no walk passes it, and the first word of its command line is its interpreter's.
     pub fn makes_no_process_locks(&self, caller: &Caller) -> bool {
         let name = caller.program.as_str();
         match &caller.standing {
