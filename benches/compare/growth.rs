@@ -37,20 +37,12 @@ fn boards_held(report: &mut Report, most: usize) {
     for count in &counts {
         let name = held(*count);
         places.serve(&name, &ROOMY);
-        let empty = resident(places.server(&name));
-        holders.push(Role::start(&[
-            "boards",
-            arg(&places.dir(&name)),
-            &count.to_string(),
-        ]));
-        let grown = resident(places.server(&name)).saturating_sub(empty);
+        let each = memory_for_each(&places, &name, *count, || {
+            let (dir, number) = (places.dir(&name), count.to_string());
+            holders.push(Role::start(&["boards", arg(&dir), &number]));
+        });
         if *count >= 10_000 {
-            report.add(
-                "memory a board",
-                &name,
-                "bytes",
-                grown as f64 / *count as f64,
-            );
+            report.add("memory a board", &name, "bytes", each);
         }
     }
     for _ in 0..report.rounds {
@@ -99,30 +91,21 @@ fn holders_and_waiters(report: &mut Report, most: usize) {
     for count in &counts {
         let name = by(*count);
         places.serve(&name, &ROOMY);
-        let empty = resident(places.server(&name));
-        all.push(Holders::start(&places.dir(&name), *count));
-        let grown = resident(places.server(&name)).saturating_sub(empty);
+        let each = memory_for_each(&places, &name, *count, || {
+            all.push(Holders::start(&places.dir(&name), *count));
+        });
         if *count >= 1_000 {
-            report.add(
-                "memory a holder",
-                &name,
-                "bytes",
-                grown as f64 / *count as f64,
-            );
+            report.add("memory a holder", &name, "bytes", each);
         }
     }
     let waited = format!("{WAITERS} waiters");
     places.serve(&waited, &ROOMY);
     let locker = Role::start(&["hold", arg(&places.dir(&waited).join("w"))]);
-    let empty = resident(places.server(&waited));
-    let waiters = Waiters::start(&places.dir(&waited).join("w"), WAITERS);
-    let grown = resident(places.server(&waited)).saturating_sub(empty);
-    report.add(
-        "memory a waiter",
-        &waited,
-        "bytes",
-        grown as f64 / WAITERS as f64,
-    );
+    let mut waiters = None;
+    let each = memory_for_each(&places, &waited, WAITERS, || {
+        waiters = Some(Waiters::start(&places.dir(&waited).join("w"), WAITERS));
+    });
+    report.add("memory a waiter", &waited, "bytes", each);
     let names: Vec<String> = counts
         .iter()
         .map(|count| by(*count))
@@ -151,6 +134,13 @@ fn holders_and_waiters(report: &mut Report, most: usize) {
         report.plain("memory a holder, in bytes", memory, Some(4096.0));
     }
     drop((waiters, locker, all));
+}
+
+/// How much who serves grows with each of so many that `start` brings, in bytes.
+fn memory_for_each(places: &Places, name: &str, count: usize, start: impl FnOnce()) -> f64 {
+    let empty = resident(places.server(name));
+    start();
+    resident(places.server(name)).saturating_sub(empty) as f64 / count as f64
 }
 
 /// What a process has in memory that is its own, in bytes.
