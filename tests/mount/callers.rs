@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         sudo_with_a_terminal_of_its_own_passes_on(ROOT, "sudo", "script");
         the_file_is_the_holders_even_when_sudo_took_it(ROOT, "sudo");
         a_program_that_opens_the_file_holds("python3");
+        who_asks_again_and_again_is_known_as_what_he_is_now(ROOT, "python3");
         a_thread_that_ends_leaves_the_lock_with_its_process("python3");
         a_process_whose_first_thread_has_ended_holds("python3");
         parallel_subshells_are_two_callers("bash", "dash", "zsh", "busybox");
@@ -406,6 +407,38 @@ fn a_program_that_opens_the_file_holds() {
     ] {
         holds(&lab, python(&lab, code), code);
     }
+}
+
+fn who_asks_again_and_again_is_known_as_what_he_is_now() {
+    let lab = Lab::new(&[]);
+    // Another user, another name, another command line, another program.
+    let code = format!(
+        "import os
+def take(): os.close(os.open('b', os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+def show(): print(os.stat('b').st_uid, os.getxattr('b', 'user.boardlock.pid').decode(), flush=True)
+for _ in range(20): take(); os.unlink('b')
+take(); show(); os.unlink('b')
+os.seteuid({NOBODY})
+for _ in range(20): take(); show(); os.unlink('b')
+os.seteuid(0)
+for _ in range(20): take(); os.unlink('b')
+os.execvp('sh', ['sh', '-c', 'touch b; echo now; read line'])
+"
+    );
+    let mut program = lab.program("python3", &["-c", &code]);
+    let pid = program.pid();
+    assert_eq!(program.line(), format!("0 {pid}"));
+    for _ in 0..20 {
+        assert_eq!(program.line(), format!("{NOBODY} {pid}"));
+    }
+    program.expect("now");
+    let status = lab.status("b");
+    assert_eq!(status["pid"], pid.to_string());
+    assert_eq!(status["uid"], "0");
+    assert_eq!(status["command"], "sh -c touch b; echo now; read line");
+    program.say("go");
+    program.wait(PATIENCE).ok();
+    free(&lab, "b", "it has ended");
 }
 
 fn a_thread_that_ends_leaves_the_lock_with_its_process() {

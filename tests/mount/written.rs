@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         a_detached_claim_ends_with_its_expiry;
         what_is_no_pid_is_a_note("python3");
         it_is_judged_as_a_whole_after_each_write("python3");
+        who_gave_a_board_away_sets_its_times_until_it_is_made("python3");
         more_than_it_keeps_is_refused_and_changes_nothing("python3");
         what_others_write_names_nobody("python3");
         a_note_that_is_set_wins_over_one_that_is_written("setfattr");
@@ -307,6 +308,22 @@ fn it_is_judged_as_a_whole_after_each_write() {
     me.ok("os.ftruncate(fd, 0)");
     stands(&lab, "b", own, "nothing is written");
     assert!(lab.status("b").contains_key("token"));
+}
+
+fn who_gave_a_board_away_sets_its_times_until_it_is_made() {
+    let lab = Lab::new(&[]);
+    let mut me = lab.python();
+    me.ok("child = subprocess.Popen(['sleep', '1000'])");
+    let child: u32 = me.ok("child.pid").parse().unwrap();
+    me.ok("fd = os.open('b', os.O_CREAT|os.O_EXCL|os.O_RDWR)");
+    me.ok("os.utime(fd); os.utime('b')");
+    me.ok("os.write(fd, b'%d' % child.pid)");
+    stands(&lab, "b", child, "its child has it");
+    // As long as it has the file by which it made it, it is still at that.
+    me.ok("os.utime(fd); os.utime('b')");
+    me.ok("os.close(fd)");
+    me.refused("os.utime('b')", "EBUSY");
+    me.ok("child.kill(); child.wait()");
 }
 
 fn more_than_it_keeps_is_refused_and_changes_nothing() {

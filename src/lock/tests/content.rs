@@ -206,6 +206,25 @@ fn what_was_written_over_meanwhile_names_nobody() {
 }
 
 #[test]
+fn what_is_written_into_one_board_changes_nothing_told_of_another() {
+    let mut lab = Lab::new();
+    lab.touch(&alice(), "a").unwrap();
+    lab.touch(&alice(), "b").unwrap();
+    let before = lab.status("b");
+    assert_eq!(lab.status("a").command, before.command);
+    lab.echo(&alice(), "a", "120", child());
+    assert_eq!(lab.holder("a"), CHILD);
+    assert_ne!(lab.status("a").command, before.command);
+    assert_eq!(lab.status("b"), before);
+    lab.echo(&alices_child(), "a", "0 0", Some(Named::Detached));
+    assert_eq!(lab.status("a").command, "");
+    assert_eq!(lab.status("b"), before);
+    lab.died(CHILD);
+    lab.died(SCRIPT);
+    assert!(lab.is_free("b"));
+}
+
+#[test]
 fn a_link_or_rename_in_between_does_not_lose_what_was_written() {
     let mut lab = Lab::new();
     let handle = lab.create(&alice(), "tmp", WRITE).unwrap();

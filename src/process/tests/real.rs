@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::tree::USER;
 use crate::lock::caller::{Caller, Standing};
-use crate::lock::ids::{Pid, ProcessId};
+use crate::lock::ids::{Pid, ProcessId, StartTime};
 use crate::process::{Lists, Pin, Proc, Reach, Resolver};
 
 /// A child that is killed in the end, and the pids it printed.
@@ -100,6 +100,24 @@ fn a_program_holds_and_its_pin_tells_its_end() {
     assert!(resolver().standing(cat.pid()).unwrap().is_none());
     cat.child.wait().unwrap();
     assert!(resolver().standing(cat.pid()).unwrap().is_none());
+}
+
+#[test]
+fn whether_it_is_there_goes_by_its_start_and_its_end() {
+    let mut cat = Spawned::new(&mut Command::new("cat"));
+    let (caller, _pins) = caller(cat.pid(), Reach::Holder);
+    let process = caller.lineage()[0];
+    let resolver = resolver();
+    assert!(resolver.is_there(process));
+    let StartTime(start) = process.start;
+    let before = ProcessId {
+        start: StartTime(start - 1),
+        ..process
+    };
+    assert!(!resolver.is_there(before));
+    cat.child.kill().unwrap();
+    cat.child.wait().unwrap();
+    assert!(!resolver.is_there(process));
 }
 
 #[test]
