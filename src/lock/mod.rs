@@ -47,6 +47,7 @@ pub mod release;
 pub mod rename;
 pub mod restored;
 pub mod saved;
+pub mod shown;
 mod sound;
 pub mod table;
 pub mod time;

@@ -7,13 +7,13 @@ use super::claim::{Claim, ClaimId, Holder, Rare, Refused, Told};
 use super::effect::End;
 use super::holds::Buried;
 use super::ids::{Handle, Ino, ProcessId, WaitId};
-use super::locking::BoardFile;
 use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::queue::{AWAY, Asking, Waiter};
 use super::saved::{
     Key, Saved, SavedBody, SavedClaim, SavedExpiry, SavedHolder, SavedOpen, SavedWaiter, Value,
 };
+use super::shown::BoardFile;
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now};
 

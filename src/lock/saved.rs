@@ -13,10 +13,10 @@ use super::caller::Caller;
 use super::claim::{Claim, Holder, Refused};
 use super::file_lock::FileLock;
 use super::ids::{Handle, Ino, Pid, ProcessId, Token, Uid, User, WaitId};
-use super::locking::BoardFile;
 use super::node::{Body, Name, Node};
 use super::open::Open;
 use super::queue::Waiter;
+use super::shown::BoardFile;
 use super::table::Table;
 use super::time::{BootTime, Expiry, Now, Timestamp};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::proc::Proc;
 use super::resolve::Resolver;
 use crate::lock::ids::{Ino, Pid, ProcessId, Uid};
-use crate::lock::locking::BoardFile;
+use crate::lock::shown::BoardFile;
 
 /// What /proc/PID/fdinfo/FD says.
 #[derive(Debug, Default, PartialEq, Eq)]

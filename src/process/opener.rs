@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use super::resolve::Resolver;
 use crate::lock::ids::{Pid, ProcessId, StartTime, Uid};
-use crate::lock::locking::BoardFile;
+use crate::lock::shown::BoardFile;
 use crate::lock::time::BootTime;
 
 impl Resolver {

@@ -11,12 +11,13 @@ use boardlock::lock::file_lock::{Class, Key, LockCall, LockKind, Range};
 use boardlock::lock::ids::{
     Gid, Handle, Ino, LockOwner, Pid, ProcessId, StartTime, Uid, User, WaitId,
 };
-use boardlock::lock::locking::{BoardFile, Tried};
+use boardlock::lock::locking::Tried;
 use boardlock::lock::open::{OpenMode, Opened};
 use boardlock::lock::options::{OpenRule, Options};
 use boardlock::lock::rename::RenameKind;
 use boardlock::lock::restored::Return;
 use boardlock::lock::saved::{self, Saved};
+use boardlock::lock::shown::BoardFile;
 use boardlock::lock::time::{BootTime, Now, Timestamp};
 use boardlock::lock::{Refusal, Table};
 

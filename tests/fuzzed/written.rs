@@ -6,7 +6,7 @@ use std::time::Duration;
 use boardlock::lock::Refusal;
 use boardlock::lock::file_lock::{Class, LockCall, LockKind, Range};
 use boardlock::lock::ids::{Gid, Handle, LockOwner, Pid, ProcessId, Uid, User};
-use boardlock::lock::locking::BoardFile;
+use boardlock::lock::shown::BoardFile;
 use boardlock::lock::time::{BootTime, Now, Timestamp};
 use serde::Serialize;
 

@@ -230,3 +230,18 @@ impl Lab {
         self.table.write(handle, 0, data)
     }
 }
+
+/// A script that has locked `b` as `exec 9>b; flock 9` does.
+pub fn locked(lab: &mut Lab, who: &Caller) -> Handle {
+    let file = lab.create(who, "b", TRUNCATE).unwrap();
+    assert_eq!(
+        lab.flock(who, file, LockKind::Exclusive),
+        Ok(Tried::Granted)
+    );
+    file
+}
+
+/// A reader's open file of `b`, as flock(1) makes one.
+pub fn opened(lab: &mut Lab, who: &Caller) -> Handle {
+    lab.open(who, "b", READ).unwrap()
+}

@@ -23,6 +23,7 @@ mod names;
 mod never;
 mod release;
 mod rename;
+mod sent_back;
 mod several_names;
 mod sound;
 mod status;

@@ -12,11 +12,11 @@ use crate::lock::caller::Caller;
 use crate::lock::content::Named;
 use crate::lock::effect::Effect;
 use crate::lock::ids::{Handle, Ino, Pid, ProcessId, StartTime};
-use crate::lock::locking::BoardFile;
 use crate::lock::node::Body;
 use crate::lock::options::{ExpireRule, Options};
 use crate::lock::restored::Return;
 use crate::lock::saved::Key;
+use crate::lock::shown::BoardFile;
 use crate::lock::time::Timestamp;
 
 const NAMES: [&str; 7] = ["a", "b", "d", "e", "d/a", "d/b", "d/e"];
