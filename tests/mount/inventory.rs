@@ -240,7 +240,8 @@ const STRANGER: u32 = 54_322;
 fn a_board_is_for_its_users_and_groups() {
     let listed = Listed::new(&format!(
         "[boards.his]\nusers = [\"nobody\"]\n\
-         [boards.theirs]\nusers = [12345]\ngroups = [{GROUP}]\n[boards.open]\n"
+         [boards.theirs]\nusers = [12345]\ngroups = [{GROUP}]\n[boards.open]\n\
+         [boards.roots]\nusers = []\n"
     ));
     let denied = |output: Output| {
         assert!(!output.status.success(), "{output}");
@@ -260,6 +261,7 @@ fn a_board_is_for_its_users_and_groups() {
         denied(listed.sh_in(STRANGER, "", &take("his")));
         denied(listed.sh_in(STRANGER, &group, &take("his")));
         denied(listed.sh_in(NOBODY, "", &take("theirs")));
+        denied(listed.sh_in(NOBODY, "", &take("roots")));
         denied(listed.sh_in(NOBODY, "4", &take("theirs")));
         listed.sh_in(NOBODY, &group, &take("theirs")).ok();
         listed.sh_in(GROUP, "", &take("theirs")).ok();
@@ -282,9 +284,12 @@ fn a_board_is_for_its_users_and_groups() {
         .wait_for_log(|line| line.contains("theirs: refused to nobody"));
     let wanted = format!("the inventory has it for others; 12345 and those in {GROUP} may");
     assert!(log.ends_with(&wanted), "{log}");
-    listed
-        .lab
-        .wait_for_log(|line| line.ends_with("the inventory has it for others; nobody may"));
+    for board in ["his", "roots"] {
+        listed.lab.wait_for_log(|line| {
+            line.contains(&format!("{board}: refused to"))
+                && line.ends_with("the inventory has it for others; nobody may")
+        });
+    }
 }
 
 fn who_leaves_a_group_may_no_more_however_often_he_did() {
