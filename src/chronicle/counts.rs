@@ -28,6 +28,7 @@ pub struct Counts {
     refusals: BTreeMap<&'static str, u64>,
     holds: Histogram,
     handovers: Histogram,
+    changes: u64,
 }
 
 /// What is so at the moment.
@@ -99,6 +100,7 @@ impl Default for Counts {
             refusals: BTreeMap::new(),
             holds: Histogram::new(HOLDS),
             handovers: Histogram::new(HANDOVERS),
+            changes: 0,
         }
     }
 }
@@ -106,6 +108,7 @@ impl Default for Counts {
 impl Counts {
     /// Counts what the table decided.
     pub fn add(&mut self, effect: &Effect) {
+        self.changes += 1;
         match effect {
             Effect::Acquired(held) if held.by_locks => self.locks += 1,
             Effect::Acquired(_) => self.claims += 1,
@@ -129,7 +132,13 @@ impl Counts {
 
     /// A board went from who had it to who waited, so long after its end was known.
     pub fn handed_over(&mut self, took: Duration) {
+        self.changes += 1;
         self.handovers.add(took);
+    }
+
+    /// Grows with each change, at least.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// All of it.

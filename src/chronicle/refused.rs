@@ -42,6 +42,8 @@ pub struct Refusals {
     boards: HashMap<Vec<u8>, VecDeque<Refused>>,
     users: HashMap<Uid, usize>,
     count: usize,
+    /// How many ever were.
+    changes: u64,
 }
 
 impl Refusals {
@@ -61,6 +63,7 @@ impl Refusals {
         });
         *self.users.entry(uid).or_default() += 1;
         self.count += 1;
+        self.changes += 1;
         if refused.len() > OF_A_BOARD
             && let Some(at) = oldest_of_most(refused)
             && let Some(gone) = refused.remove(at)
@@ -77,6 +80,11 @@ impl Refusals {
                 self.users.remove(&uid);
             }
         }
+    }
+
+    /// Grows with each one that is kept.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The hold of the board at `path` is over.

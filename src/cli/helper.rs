@@ -239,7 +239,7 @@ mod tests {
         assert!(planned(&["a", "/b", "-o", "vers=4"]).is_err(), "not sloppy");
         let refused = planned(&["a", "/b", "-s", "-o", "remount,rw"]).unwrap_err();
         assert!(refused.contains("stop the daemon"), "{refused}");
-        for relative in ["log=x", "state=x"] {
+        for relative in ["log=x", "state=x", "boards=x"] {
             let refused = planned(&["a", "/b", "-o", relative]).unwrap_err();
             assert!(refused.contains("begin with /"), "{refused}");
         }

@@ -313,7 +313,8 @@ fn in_background(s: &Settings) -> Result<(), OptionError> {
         Some(LogPlan::File(path)) => Some(("log", path)),
         _ => None,
     };
-    for (option, path) in [state, log].into_iter().flatten() {
+    let boards = s.boards.as_ref().map(|path| ("boards", path));
+    for (option, path) in [state, log, boards].into_iter().flatten() {
         if !path.is_absolute() {
             return refuse(format!(
                 "{option}: '{}' has to begin with / where it goes on in the background",

@@ -226,6 +226,10 @@ fn the_background_logs_where_it_is_heard() {
             &["--daemon", "--state", "a"],
             "state: 'a' has to begin with /",
         ),
+        (
+            &["--daemon", "--boards", "a"],
+            "boards: 'a' has to begin with /",
+        ),
         (&["-o", "log="], "needs a value"),
     ] {
         let said = error(line);

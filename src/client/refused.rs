@@ -125,7 +125,10 @@ fn not_permitted(dir: &LockDirectory, board: &BoardName) -> String {
             (None, Some(who)) => {
                 let groups = who.groups.iter().map(|group| format!("group {group}"));
                 let who: Vec<String> = who.users.into_iter().chain(groups).collect();
-                format!("it is for {}", describe::list(&who))
+                match who.is_empty() {
+                    true => "it is for root alone".to_owned(),
+                    false => format!("it is for {}", describe::list(&who)),
+                }
             }
             (None, None) => "that is not permitted; the log of the daemon tells why".to_owned(),
         },

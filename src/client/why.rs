@@ -40,13 +40,14 @@ pub fn explain(board: &Board, before: &[Hold], clock: &Clock, asking: &Asking) -
     lines
 }
 
+/// Why nobody can take it now, if that is so.
+fn out_of_service(board: &Board) -> Option<&str> {
+    board.inventory.as_ref()?.out_of_service.as_deref()
+}
+
 fn free(board: &Board, asking: &Asking, lines: &mut Vec<String>) {
     let name = &board.board;
-    let out = board
-        .inventory
-        .as_ref()
-        .and_then(|listed| listed.out_of_service.as_deref());
-    lines.push(match out {
+    lines.push(match out_of_service(board) {
         Some(why) => format!("{name} is out of service: {why}"),
         None if asking.unknown => format!("There is no board {name} in the inventory."),
         None => format!("{name} is free."),
@@ -63,13 +64,21 @@ fn listed(listed: Option<&Listed>, lines: &mut Vec<String>) {
         let users = may.users.iter().cloned();
         let groups = may.groups.iter().map(|group| format!("group {group}"));
         let all: Vec<String> = users.chain(groups).collect();
-        lines.push(format!("It can be taken by: {}", all.join(", ")));
+        lines.push(match all.is_empty() {
+            true => "It can be taken by root alone.".to_owned(),
+            false => format!("It can be taken by: {}", all.join(", ")),
+        });
     }
 }
 
 fn held(board: &Board, clock: &Clock, asking: &Asking, lines: &mut Vec<String>) {
     lines.push(whose(board, clock, asking));
     lines.extend(until(board, clock));
+    if let Some(why) = out_of_service(board) {
+        lines.push(format!(
+            "It is out of service for whoever would be next: {why}"
+        ));
+    }
     if let Some(note) = &board.note {
         lines.push(format!("Note: {note}"));
     }
@@ -243,10 +252,7 @@ fn advice(board: &Board, asking: &Asking) -> Vec<String> {
     if let Some(meant) = &asking.meant {
         add("if you meant another", format!("boardlock why {meant}"));
     }
-    let out = board
-        .inventory
-        .as_ref()
-        .is_some_and(|listed| listed.out_of_service.is_some());
+    let out = out_of_service(board).is_some();
     if board.state == "free" {
         if out || asking.unknown {
             add("see what there is", "boardlock status".to_owned());
@@ -265,10 +271,12 @@ fn advice(board: &Board, asking: &Asking) -> Vec<String> {
                 format!("boardlock renew --lease 2h {name}"),
             );
         }
-        add(
-            "take it once it is free",
-            format!("boardlock run {name} -- COMMAND"),
-        );
+        if !out {
+            add(
+                "take it once it is free",
+                format!("boardlock run {name} -- COMMAND"),
+            );
+        }
         if let Some(holder) = board.holder.as_deref().filter(|_| !mine) {
             add("ask who has it", holder.to_owned());
         }
@@ -327,6 +335,32 @@ mod tests {
     #[test]
     fn a_free_one() {
         insta::assert_snapshot!(said(&free(), &[died()], 1002));
+    }
+
+    #[test]
+    fn one_that_nobody_can_have_next() {
+        let mut board = held();
+        board.inventory = Some(Listed {
+            out_of_service: Some("no power".to_owned()),
+            ..Listed::default()
+        });
+        let text = said(&board, &[], 1002);
+        assert!(
+            text.contains("out of service for whoever would be next: no power")
+                && !text.contains("boardlock run"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn one_that_is_for_nobody() {
+        let mut board = free();
+        board.inventory = Some(Listed {
+            may_take: Some(crate::schema::MayTake::default()),
+            ..Listed::default()
+        });
+        let text = said(&board, &[], 1002);
+        assert!(text.contains("It can be taken by root alone."), "{text}");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What is there before the first request: what is held still, what was in the
 //! directory, and what the administrator wants.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread;
 
 use nix::unistd::geteuid;
 
@@ -59,8 +62,60 @@ pub(super) fn inventory(plan: &MountPlan, dir: &Path) -> Option<Inventory> {
     Some(Inventory::new(file, state.as_deref()))
 }
 
+/// What reads the inventory anew. It has a thread of its own, from when it is asked first:
+/// a file on another machine, or a directory service that users are looked up in, may take
+/// long, and holders end meanwhile.
+pub(super) struct Reloads {
+    service: Arc<Service>,
+    inventory: Inventory,
+    wanted: Option<SyncSender<()>>,
+}
+
+impl Reloads {
+    pub(super) fn new(service: &Arc<Service>, inventory: Inventory) -> Reloads {
+        Reloads {
+            service: Arc::clone(service),
+            inventory,
+            wanted: None,
+        }
+    }
+
+    /// Has it read as it is now, or a little later: however often it is asked, the last
+    /// time counts.
+    pub(super) fn ask(&mut self) {
+        let wanted = match &self.wanted {
+            Some(wanted) => wanted,
+            None => match self.start() {
+                Ok(wanted) => self.wanted.insert(wanted),
+                Err(error) => {
+                    log::warn!("cannot start a thread: {error}");
+                    return reload(&self.service, &self.inventory);
+                }
+            },
+        };
+        match wanted.try_send(()) {
+            // It is to be read once more as it is.
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => self.wanted = None,
+        }
+    }
+
+    fn start(&self) -> io::Result<SyncSender<()>> {
+        let (wanted, asked) = sync_channel(1);
+        let (service, inventory) = (Arc::clone(&self.service), self.inventory.clone());
+        thread::Builder::new()
+            .name("inventory".to_owned())
+            .spawn(move || {
+                while asked.recv().is_ok() {
+                    reload(&service, &inventory);
+                }
+            })?;
+        Ok(wanted)
+    }
+}
+
 /// Reads the inventory anew. One that is broken changes nothing.
-pub(super) fn reload(service: &Service, inventory: &Inventory) {
+fn reload(service: &Service, inventory: &Inventory) {
     match inventory.load() {
         Ok(boards) => {
             let (count, directories) = (boards.len(), boards.directories().count());

@@ -11,7 +11,7 @@ use std::thread;
 use crate::cli::options::MountPlan;
 use crate::fuse::interrupt;
 use crate::fuse::mount;
-use crate::inventory;
+use crate::inventory::Inventory;
 use crate::printable::printable;
 use crate::supervise::{self, Ended, Keeper};
 use crate::turn;
@@ -38,7 +38,9 @@ pub fn serve(plan: &MountPlan) -> Result<(), ServeError> {
     }
     // Whoever is to serve reads it anew; then it may be broken, not at the start.
     if let Some(file) = &plan.boards {
-        inventory::load(file).map_err(|e| e.to_string())?;
+        Inventory::new(file, None)
+            .load()
+            .map_err(|e| e.to_string())?;
     }
     let mut prepared = mount::prepare(&plan.dir, plan.over).map_err(|e| e.to_string())?;
     let found = std::mem::take(&mut prepared.found);

@@ -16,7 +16,6 @@ use crate::clock;
 use crate::fuse::mount::Mounted;
 use crate::fuse::resume;
 use crate::fuse::session::Session;
-use crate::inventory::Inventory;
 use crate::lock::Table;
 use crate::migrate::Found;
 use crate::process::{Proc, Resolver};
@@ -153,7 +152,8 @@ impl Connection {
             let told = inherited.lock().serves();
             told.map_err(|e| format!("cannot tell that {dir} is served: {e}"))?;
         }
-        self.run(&service, session, inventory.as_ref())
+        let reloads = inventory.map(|inventory| begin::Reloads::new(&service, inventory));
+        self.run(&service, session, reloads)
     }
 
     fn restore(&self, service: &Service, plan: &MountPlan) -> Result<(), ServeError> {
@@ -167,7 +167,7 @@ impl Connection {
         &self,
         service: &Arc<Service>,
         session: Session,
-        inventory: Option<&Inventory>,
+        reloads: Option<begin::Reloads>,
     ) -> Result<(), ServeError> {
         let dir = shown(&self.mounted.dir);
         let session = thread::Builder::new().name("session".to_owned()).spawn({
@@ -191,7 +191,7 @@ impl Connection {
             log::warn!("nobody waits for {dir} to be served any more");
             self.mounted.stop("given up").map_err(ServeError::after)?;
         }
-        let ending = self.attend(service, inventory);
+        let ending = self.attend(service, reloads);
         service.flush_history();
         match ending.map_err(ServeError::after)? {
             Ending::Asked => Ok(()),
@@ -231,7 +231,11 @@ impl Connection {
     }
 
     /// Attends to what happens besides requests, until the end.
-    fn attend(&self, service: &Service, inventory: Option<&Inventory>) -> Result<Ending, String> {
+    fn attend(
+        &self,
+        service: &Service,
+        mut reloads: Option<begin::Reloads>,
+    ) -> Result<Ending, String> {
         loop {
             let events = service
                 .watch()
@@ -241,10 +245,8 @@ impl Connection {
                 match event {
                     Event::Died(process) => service.died(process),
                     Event::Time => service.time(),
-                    Event::Stop(signal) => match inventory {
-                        Some(inventory) if signal == Signal::SIGHUP => {
-                            begin::reload(service, inventory);
-                        }
+                    Event::Stop(signal) => match &mut reloads {
+                        Some(reloads) if signal == Signal::SIGHUP => reloads.ask(),
                         // Whoever keeps the connection unmounts.
                         _ if self.inherited.is_some() => return Ok(Ending::Asked),
                         _ => {

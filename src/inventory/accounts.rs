@@ -1,5 +1,8 @@
 //! The users and groups of this machine.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use nix::unistd::{Group, User};
 
 use crate::printable::printable;
@@ -65,6 +68,50 @@ impl Accounts for Lenient {
     fn group(&self, name: &str) -> Result<Option<u32>, String> {
         Ok(or_nobody(System.group(name)))
     }
+}
+
+/// What was found of a name, or why nothing was.
+type Found = Result<Option<u32>, String>;
+
+/// Others, each asked for a name once: an inventory has few names in thousands of places,
+/// and a directory service may be slow.
+pub(super) struct Once<'a> {
+    accounts: &'a dyn Accounts,
+    users: RefCell<HashMap<String, Found>>,
+    groups: RefCell<HashMap<String, Found>>,
+}
+
+impl<'a> Once<'a> {
+    pub(super) fn new(accounts: &'a dyn Accounts) -> Once<'a> {
+        Once {
+            accounts,
+            users: RefCell::default(),
+            groups: RefCell::default(),
+        }
+    }
+}
+
+impl Accounts for Once<'_> {
+    fn user(&self, name: &str) -> Result<Option<u32>, String> {
+        once(&self.users, name, |name| self.accounts.user(name))
+    }
+
+    fn group(&self, name: &str) -> Result<Option<u32>, String> {
+        once(&self.groups, name, |name| self.accounts.group(name))
+    }
+}
+
+fn once(
+    known: &RefCell<HashMap<String, Found>>,
+    name: &str,
+    find: impl FnOnce(&str) -> Found,
+) -> Found {
+    if let Some(found) = known.borrow().get(name) {
+        return found.clone();
+    }
+    let found = find(name);
+    known.borrow_mut().insert(name.to_owned(), found.clone());
+    found
 }
 
 fn or_nobody(found: Result<Option<u32>, String>) -> Option<u32> {

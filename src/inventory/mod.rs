@@ -45,33 +45,49 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Reads an inventory from a file.
+/// Reads an inventory from a file, which may be a pipe.
 ///
 /// # Errors
 /// Where it is broken.
 pub fn load(file: &Path) -> Result<Boards, Broken> {
-    read(file, &System).map(|(boards, _)| boards)
+    read(file, &System, 0).map(|(boards, _)| boards)
 }
 
-fn read(file: &Path, accounts: &dyn Accounts) -> Result<(Boards, String), Broken> {
+/// What opens a file that is to be read again and again.
+const REGULAR: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
+fn read(file: &Path, accounts: &dyn Accounts, flags: i32) -> Result<(Boards, Vec<u8>), Broken> {
     let broken = |why| Broken {
         file: printable(file.as_os_str().as_encoded_bytes()),
         why,
     };
-    let text = read_text(file).map_err(|error| broken(Why::Unreadable(error)))?;
-    match parse::parse(&text, accounts) {
-        Ok(boards) => Ok((boards, text)),
+    let bytes = read_bytes(file, flags).map_err(|error| broken(Why::Unreadable(error)))?;
+    let boards = match std::str::from_utf8(&bytes) {
+        Ok(text) => parse::parse(text, accounts),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let before = str::from_utf8(before).unwrap_or_default();
+            Err(parse::not_text(before))
+        }
+    };
+    match boards {
+        Ok(boards) => Ok((boards, bytes)),
         Err(wrong) => Err(broken(Why::Wrong(wrong))),
     }
 }
 
-fn read_text(file: &Path) -> io::Result<String> {
-    let file = File::open(file)?;
-    if file.metadata()?.is_dir() {
+fn read_bytes(file: &Path, flags: i32) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(flags).open(file)?;
+    let about = file.metadata()?;
+    if about.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text)?;
+    // A pipe that nobody writes to would be waited for, or be an empty inventory.
+    if flags == REGULAR && !about.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LONGEST {
         return Err(io::Error::other("it has more than 4 MiB"));
     }
@@ -105,7 +121,7 @@ impl Inventory {
     /// # Errors
     /// Where it is broken.
     pub fn load(&self) -> Result<Boards, Broken> {
-        let (boards, text) = read(&self.file, &System)?;
+        let (boards, text) = read(&self.file, &System, REGULAR)?;
         if let Some(copy) = &self.copy
             && let Err(error) = keep(copy, &text)
         {
@@ -126,7 +142,7 @@ impl Inventory {
             Err(broken) => broken,
         };
         let last = self.copy.as_ref().map(|copy| match is_ours(copy) {
-            Ok(()) => read(copy, &Lenient).map_err(|broken| broken.to_string()),
+            Ok(()) => read(copy, &Lenient, REGULAR).map_err(|broken| broken.to_string()),
             Err(error) => Err(error.to_string()),
         });
         match last {
@@ -157,7 +173,7 @@ fn is_ours(copy: &Path) -> io::Result<()> {
 
 /// Writes a copy, as a whole, for nobody else to read: the file may be so. Others may be
 /// able to make files beside it.
-fn keep(copy: &Path, text: &str) -> io::Result<()> {
+fn keep(copy: &Path, text: &[u8]) -> io::Result<()> {
     let mut name = copy.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -167,9 +183,7 @@ fn keep(copy: &Path, text: &str) -> io::Result<()> {
     }
     let mut options = File::options();
     let options = options.write(true).create_new(true).mode(0o600);
-    let written = options
-        .open(&new)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = options.open(&new).and_then(|mut file| file.write_all(text));
     let kept = written.and_then(|()| std::fs::rename(&new, copy));
     if kept.is_err() {
         let _ = std::fs::remove_file(&new);
@@ -219,7 +233,26 @@ mod tests {
         assert!(linked.load_or_last().is_empty(), "that may be anybody's");
         assert!(Inventory::new(&file, None).load_or_last().is_empty());
         assert!(load(temp.path()).is_err(), "a directory");
-        fs::write(&file, b"\xff").unwrap();
-        assert!(load(&file).is_err());
+        fs::write(&file, b"[boards.a]\ndescription = \"\xc3\xa4\xff\"\n").unwrap();
+        let error = load(&file).unwrap_err().to_string();
+        assert!(
+            error.ends_with("boards.toml:2:17: this is no UTF-8"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_read_again_and_again_is_a_regular_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("boards.toml");
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&file, mode).unwrap();
+        let inventory = Inventory::new(&file, None);
+        let error = inventory.load().unwrap_err().to_string();
+        assert!(error.ends_with("it is no regular file"), "{error}");
+        let mut writer = File::options().read(true).write(true).open(&file).unwrap();
+        writer.write_all(b"[boards.beagle]\n").unwrap();
+        assert!(inventory.load().is_err());
+        assert!(Inventory::new(Path::new("/dev/zero"), None).load().is_err());
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 use toml::Spanned;
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Once};
 use super::suggest::nearest;
 use crate::cli::duration;
 use crate::lock::boards::{Board, Boards, MayTake, Rack};
@@ -105,13 +105,22 @@ type Found = (Range<usize>, String);
 /// # Errors
 /// What is wrong first.
 pub fn parse(text: &str, accounts: &dyn Accounts) -> Result<Boards, Wrong> {
+    // As some editors begin a file with one.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let written: Written = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         wrong(text, &span, error.message())
     })?;
     written
-        .boards(accounts)
+        .boards(&Once::new(accounts))
         .map_err(|(span, what)| wrong(text, &span, &what))
+}
+
+/// Where bytes are no text, after so much of them that is.
+pub(super) fn not_text(before: &str) -> Wrong {
+    let before = before.strip_prefix('\u{feff}').unwrap_or(before);
+    let end = before.len()..before.len();
+    wrong(before, &end, "this is no UTF-8")
 }
 
 fn wrong(text: &str, span: &Range<usize>, what: &str) -> Wrong {
@@ -148,12 +157,14 @@ impl Written {
                 continue;
             };
             if !directories.contains_key(above) {
-                let names = directories.keys().map(|name| name.get_ref().as_bytes());
+                let others = directories.keys().filter(|other| *other != path);
+                let names = others.map(|name| name.get_ref().as_bytes());
                 let meant = nearest(above.as_bytes(), names);
                 let meant = meant.map(|name| format!("; is {} meant?", printable(name)));
                 let what = format!(
-                    "there is no directory {0} for it: it needs [directories.{0}]{1}",
+                    "there is no directory {} for it: it needs [directories.{}]{}",
                     printable(above),
+                    key(above),
                     meant.unwrap_or_default()
                 );
                 return Err((path.span(), what));
@@ -164,6 +175,15 @@ impl Written {
             temporary.push(check_pattern(&pattern).map_err(|what| (pattern.span(), what))?);
         }
         Ok(Boards::new(plain(boards), plain(directories), temporary))
+    }
+}
+
+/// A name as a key in the file.
+fn key(name: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match name.bytes().all(bare) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", printable(name).replace('"', "\\\"")),
     }
 }
 

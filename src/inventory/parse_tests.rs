@@ -212,6 +212,14 @@ fn what_is_wrong_is_told_with_its_place() {
             "is rack1 meant?",
         ),
         ("[directories.\"r/s\"]\n", 1, 14, "needs [directories.r]"),
+        ("\u{feff}[boards.a]\nx = 1\n", 2, 1, "unknown field `x`"),
+        ("\u{feff}boards.a = 1\n", 1, 12, "expected a table"),
+        (
+            "[directories.r]\n[boards.\"r/s/a\"]\n",
+            2,
+            9,
+            "needs [directories.\"r/s\"]",
+        ),
         (
             "[boards.r]\n[boards.\"r/a\"]\n",
             2,
@@ -239,4 +247,33 @@ fn what_is_wrong_is_told_with_its_place() {
     let deep = "a/".repeat(33) + "b";
     let deep = format!("[boards.\"{deep}\"]\n");
     assert!(parse(&deep, &Lab).unwrap_err().what.contains("too deep"));
+}
+
+#[test]
+fn a_directory_is_not_meant_by_itself() {
+    let wrong = parse("[directories.\"r/s\"]\n", &Lab).unwrap_err();
+    assert!(!wrong.what.contains("meant"), "{wrong:?}");
+}
+
+#[test]
+fn each_name_is_looked_up_once() {
+    struct Counted(std::cell::Cell<usize>);
+    impl Accounts for Counted {
+        fn user(&self, name: &str) -> Result<Option<u32>, String> {
+            self.0.set(self.0.get() + 1);
+            Lab.user(name)
+        }
+
+        fn group(&self, name: &str) -> Result<Option<u32>, String> {
+            self.0.set(self.0.get() + 1);
+            Lab.group(name)
+        }
+    }
+    let counted = Counted(std::cell::Cell::new(0));
+    let board =
+        |n: usize| format!("[boards.b{n}]\nusers = [\"alice\", \"gone\"]\ngroups = [\"lab\"]\n");
+    let boards = parse(&(0..100).map(board).collect::<String>(), &counted).unwrap();
+    assert_eq!((boards.len(), counted.0.get()), (100, 3));
+    let may_take = boards.get(b"b99").unwrap().may_take.as_ref().unwrap();
+    assert!(may_take.admits(user(1000, 1), &[]) && may_take.admits(user(1, 50), &[]));
 }

@@ -189,6 +189,7 @@ impl Boards {
                 let users = list(may_take.users.values().collect());
                 let groups = list(may_take.groups.values().collect());
                 Some(match (users.is_empty(), groups.is_empty()) {
+                    (true, true) => "nobody may".to_owned(),
                     (false, true) => format!("{users} may"),
                     (true, false) => format!("those in {groups} may"),
                     _ => format!("{users} and those in {groups} may"),

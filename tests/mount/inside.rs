@@ -378,6 +378,23 @@ fn who_polls_is_woken() {
     for mut me in sleepers {
         assert_eq!(me.done("poll"), "1");
     }
+    // Who is refused is told there, and counted.
+    let mut holder = lab.spawn("sh", "touch h; echo have; read x");
+    holder.expect("have");
+    for file in ["status.json", "metrics"] {
+        let mut me = lab.python();
+        me.ok("p = select.poll()");
+        me.ok(&format!(
+            "fd = os.open('.boardlock/{file}', os.O_RDONLY); p.register(fd, select.POLLIN)"
+        ));
+        crate::process::eventually("it has read all", crate::process::PATIENCE, || {
+            me.ok("os.pread(fd, 65536, 0) and None");
+            me.ok("len(p.poll(0))") == "0"
+        });
+        me.begin("len(p.poll(None))");
+        lab.sh("sh", "touch h").fails(1);
+        assert_eq!(me.done("poll"), "1", "{file}");
+    }
     // What is no event, too.
     let mut me = lab.python();
     me.ok("touch('b')");

@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
         directories_are_there_and_stay(ROOT, "dash");
         the_file_is_read_anew("dash");
         a_broken_file_changes_nothing("dash");
+        a_file_that_cannot_be_read_now_holds_up_nobody("flock");
         who_waits_is_turned_away_by_a_change("flock");
         a_broken_file_does_not_start();
         whoever_goes_on_has_the_inventory("dash");
@@ -240,7 +241,8 @@ const STRANGER: u32 = 54_322;
 fn a_board_is_for_its_users_and_groups() {
     let listed = Listed::new(&format!(
         "[boards.his]\nusers = [\"nobody\"]\n\
-         [boards.theirs]\nusers = [12345]\ngroups = [{GROUP}]\n[boards.open]\n"
+         [boards.theirs]\nusers = [12345]\ngroups = [{GROUP}]\n[boards.open]\n\
+         [boards.roots]\nusers = []\n"
     ));
     let denied = |output: Output| {
         assert!(!output.status.success(), "{output}");
@@ -260,6 +262,7 @@ fn a_board_is_for_its_users_and_groups() {
         denied(listed.sh_in(STRANGER, "", &take("his")));
         denied(listed.sh_in(STRANGER, &group, &take("his")));
         denied(listed.sh_in(NOBODY, "", &take("theirs")));
+        denied(listed.sh_in(NOBODY, "", &take("roots")));
         denied(listed.sh_in(NOBODY, "4", &take("theirs")));
         listed.sh_in(NOBODY, &group, &take("theirs")).ok();
         listed.sh_in(GROUP, "", &take("theirs")).ok();
@@ -282,9 +285,12 @@ fn a_board_is_for_its_users_and_groups() {
         .wait_for_log(|line| line.contains("theirs: refused to nobody"));
     let wanted = format!("the inventory has it for others; 12345 and those in {GROUP} may");
     assert!(log.ends_with(&wanted), "{log}");
-    listed
-        .lab
-        .wait_for_log(|line| line.ends_with("the inventory has it for others; nobody may"));
+    for board in ["his", "roots"] {
+        listed.lab.wait_for_log(|line| {
+            line.contains(&format!("{board}: refused to"))
+                && line.ends_with("the inventory has it for others; nobody may")
+        });
+    }
 }
 
 fn who_leaves_a_group_may_no_more_however_often_he_did() {
@@ -477,6 +483,42 @@ fn a_broken_file_changes_nothing() {
     kill_process(pid, Signal::HUP).unwrap();
     lab.wait_for_log_from(before, |line| line.contains("cannot read"));
     lab.sh("dash", "touch beagle").ok();
+}
+
+fn a_file_that_cannot_be_read_now_holds_up_nobody() {
+    // On a file system that does not answer for a while.
+    let other = Lab::new(&[]);
+    let mut writer = other.shell();
+    writer.ok("echo '[boards.beagle]' >boards");
+    let file = other.path("boards").display().to_string();
+    let lab = Lab::new(&["--boards", &file]);
+    let mut holder = lab.spawn("sh", "touch beagle && echo have; read x");
+    holder.expect("have");
+    let mut waits = lab.spawn("sh", "flock beagle echo mine");
+    eventually("it waits", PATIENCE, || {
+        lab.status("beagle")["waiters"] == "1"
+    });
+    let serves = lab.daemon_pid();
+    let signal = |pid: u32, signal| {
+        let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    };
+    signal(other.daemon_pid(), Signal::STOP);
+    for _ in 0..3 {
+        signal(lab.supervisor_pid(), Signal::HUP);
+    }
+    eventually("it is being read", PATIENCE, || {
+        let threads = fs::read_dir(format!("/proc/{serves}/task")).unwrap();
+        threads.flatten().any(|thread| {
+            let waits = fs::read_to_string(thread.path().join("wchan"));
+            waits.is_ok_and(|at| at.contains("request_wait_answer"))
+        })
+    });
+    holder.kill();
+    waits.expect("mine");
+    let before = lab.log().len();
+    signal(other.daemon_pid(), Signal::CONT);
+    lab.wait_for_log_from(before, |line| line.contains("the inventory was read"));
 }
 
 fn who_waits_is_turned_away_by_a_change() {

@@ -1,9 +1,11 @@
 //! Requests for what is in `.boardlock`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::opened::Asked;
 use super::{File, Place, find, is_view_handle, place};
+use crate::chronicle::file::Recorder;
 use crate::clock;
 use crate::lock::attributes::{Attributes, Kind};
 use crate::lock::ids::{Gid, Handle, Ino, User};
@@ -247,11 +249,31 @@ impl Desk<'_> {
     /// The last change of a file.
     pub(super) fn version(&self, file: File) -> u64 {
         match file {
-            File::Status | File::Metrics => self.table.changes(),
+            // Who was refused is told there as well.
+            File::Status => self
+                .table
+                .changes()
+                .wrapping_add(self.chronicle.refused.changes()),
+            File::Metrics => self.counted(),
             File::History => self.chronicle.history.lock().changes(),
             File::Events => self.chronicle.events.ring.end(),
             File::Capabilities => 0,
         }
+    }
+
+    /// What tells the metrics of one moment from those of another.
+    fn counted(&self) -> u64 {
+        let recorder = self.chronicle.recorder.as_ref();
+        let mut hasher = DefaultHasher::new();
+        (
+            self.table.changes(),
+            self.table.open_files(),
+            self.table.holds_back(),
+            self.chronicle.counts.changes(),
+            recorder.map_or(0, Recorder::lost),
+        )
+            .hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Tells those who poll of what has changed.
