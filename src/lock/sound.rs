@@ -144,6 +144,12 @@ impl Saved {
             (Key::Inode(ino), Value::Inode(inode)) => !inode.names.is_empty() || open.contains(ino),
             _ => true,
         });
+        // A line is by number, so no two have one.
+        let mut arrivals = HashSet::new();
+        self.values.retain(|_, value| match value {
+            Value::Wait(waiter) => arrivals.insert(waiter.0.arrival),
+            _ => true,
+        });
         let mut lost = before - self.values.len();
         for (ino, inode) in self.inodes_mut() {
             let before = inode.locks.len() + inode.former.len();

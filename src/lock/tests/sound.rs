@@ -127,6 +127,22 @@ fn what_belongs_to_nothing_is_left_out() {
 }
 
 #[test]
+fn of_two_that_wait_at_one_place_one_stays() {
+    let mut lab = Lab::new();
+    let open = lab.create(&alice(), "b", WRITE).unwrap();
+    lab.flock(&alice(), open, Exclusive).unwrap();
+    let waits = lab.open(&bob(), "b", READ).unwrap();
+    let wait = lab.wait_flock(&bob(), waits, Exclusive).unwrap();
+    let mut saved = lab.table.saved(&lab.now);
+    let again = saved.values[&Key::Wait(wait)].clone();
+    saved.values.insert(Key::Wait(WaitId(wait.0 + 1)), again);
+    let (back, restored) = restored(&lab, saved);
+    assert_eq!((restored.held, restored.lost), (1, 1));
+    assert_eq!(back.waiters(), 1);
+    assert_eq!(back.waiting(lab.ino("b"), 9).len(), 1);
+}
+
+#[test]
 fn who_polls_what_is_no_board_is_remembered_on_the_same_connection() {
     let mut lab = Lab::new();
     lab.table.track();
