@@ -77,13 +77,15 @@ fn exit_codes_are_those_of_flock() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode).unwrap();
     let script = script.to_str().unwrap();
-    let cases: [(&str, &str, &str, i32); 16] = [
+    let cases: [(&str, &str, &str, i32); 17] = [
         ("", "b", "true", 0),
         ("", "b", "sh -c 'exit 7'", 7),
         ("", "b", "sh -c 'exit 255'", 255),
         ("", "b", "sh -c 'kill -9 $$'", 137),
         ("", "b", "sh -c 'kill -TERM $$'", 143),
         ("", "b", "/nonexistent", 69),
+        // A real-time signal.
+        ("", "b", "bash -c 'kill -64 $$'", 192),
         ("", "b", "no-such-program", 69),
         ("", "b", "/etc/passwd", 69),
         ("", "b", script, 9),
