@@ -35,7 +35,7 @@ pub use changes::{Changes, Woken, end_by};
 pub use columns::{Chosen, Shows, choose};
 pub use directory::{BoardName, DirArgs, LockDirectory, Trouble};
 pub use holds::{HOLD_COLUMNS, HoldColumn};
-pub use line::Line;
+pub use line::{Line, REWRITING};
 pub use pattern::{Pattern, is_temporary_name, select};
 pub use refused::Refused;
 pub use screen::{Screen, put};

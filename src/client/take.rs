@@ -212,7 +212,7 @@ impl Want<'_> {
     }
 
     /// Rests for a moment after many rounds; a signal that came meanwhile.
-    fn pause(&self, rounds: u32) -> Option<Signal> {
+    fn pause(&mut self, rounds: u32) -> Option<Signal> {
         if rounds < ROUNDS {
             return None;
         }
@@ -231,7 +231,7 @@ impl Want<'_> {
             &mut [PollFd::new(self.signals, PollFlags::IN)],
             rest.as_ref(),
         );
-        self.signals.next().map(|caught| caught.signal)
+        self.line.hear(self.signals)
     }
 }
 

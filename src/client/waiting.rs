@@ -117,8 +117,8 @@ impl Waits<'_> {
                     places.iter().map(|place| look(dir, &place.board)).collect(),
                 ));
             };
-            if let Some(caught) = self.signals.next() {
-                return Ok(Waited::Signal(caught.signal));
+            if let Some(signal) = self.line.hear(self.signals) {
+                return Ok(Waited::Signal(signal));
             }
             for at in (0..places.len()).rev() {
                 if woken.ended.contains(&at)
@@ -142,7 +142,7 @@ impl Waits<'_> {
     }
 
     /// One that stood in line stands there no longer.
-    fn ended(&self, places: &mut Vec<Place>, at: usize) -> Result<Option<Waited>, Refused> {
+    fn ended(&mut self, places: &mut Vec<Place>, at: usize) -> Result<Option<Waited>, Refused> {
         let place = places.remove(at);
         let Some((file, waiter)) = place.standing else {
             return Ok(None);
@@ -161,7 +161,7 @@ impl Waits<'_> {
             Ended::Failed(error) => return Err(refused::locking(&place.board, &error)),
             // Whoever ends what the status shows means the whole.
             Ended::Killed(signal) => {
-                let first = self.signals.next().map(|caught| caught.signal);
+                let first = self.line.hear(self.signals);
                 return Ok(Some(Waited::Signal(first.unwrap_or(signal))));
             }
         }

@@ -81,8 +81,8 @@ impl Watch<'_> {
                 let held = held.into_iter().map(|(board, _, told)| (board, Some(told)));
                 return Ok(Freed::NotInTime(held.collect()));
             }
-            if let Some(caught) = self.signals.next() {
-                return Ok(Freed::Signal(caught.signal));
+            if let Some(signal) = self.line.hear(self.signals) {
+                return Ok(Freed::Signal(signal));
             }
         }
     }
