@@ -235,6 +235,9 @@ impl Want<'_> {
     }
 }
 
+/// What statfs(2) calls FUSE.
+const FUSE: rustix::fs::FsWord = 0x6573_5546;
+
 /// Tries to lock a board that one does not wait for.
 pub(super) fn attempt(
     dir: &LockDirectory,
@@ -242,7 +245,12 @@ pub(super) fn attempt(
     ours: &[&Taken],
 ) -> Result<Tried, Refused> {
     let path = dir.file(board);
+    let gone = || refused::opening(dir, board, &io::Error::from_raw_os_error(libc::ENOTCONN));
     loop {
+        // The bare directory, where it lets one, makes files that are nobody's boards.
+        if !dir.is_served() {
+            return Err(gone());
+        }
         // Read-only, which is never refused of a board that another has. It takes a free
         // one, and locking makes it the lock's.
         let opened = File::options()
@@ -263,6 +271,9 @@ pub(super) fn attempt(
                 _ => return Err(refused::opening(dir, board, &error)),
             },
         };
+        if !rustix::fs::fstatfs(&file).is_ok_and(|about| about.f_type == FUSE) {
+            return Err(gone());
+        }
         let number = inode(&file).map_err(|error| refused::opening(dir, board, &error))?;
         if ours
             .iter()
@@ -315,5 +326,25 @@ fn is_held(dir: &LockDirectory, board: &BoardName) -> Result<bool, Refused> {
     match told.board.pid {
         Some(pid) if super::above::is_above(pid) => Err(refused::own(board, &told.board)),
         _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_in_a_directory_that_nobody_serves() {
+        // As after an unmount while it waited, where no read-only mount is below.
+        let temp = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(temp.path()).unwrap();
+        let dir = LockDirectory { path: path.clone() };
+        let board = dir.board("b".as_ref()).unwrap();
+        let refused = attempt(&dir, &board, &[]).err().unwrap();
+        assert_eq!(refused.code, refused::code::CANNOT_CREATE);
+        assert!(refused.text.contains("nobody serves"), "{refused}");
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
     }
 }
