@@ -262,7 +262,11 @@ pub(super) fn attempt(
             Ok(file) => file,
             Err(error) => match error.raw_os_error() {
                 Some(libc::EINTR | libc::ESTALE) => continue,
-                Some(libc::ELOOP) => return Ok(Tried::HeldOtherwise(board.clone())),
+                Some(libc::ELOOP) => {
+                    // One's own would be waited for for ever.
+                    is_held(dir, board)?;
+                    return Ok(Tried::HeldOtherwise(board.clone()));
+                }
                 Some(libc::EISDIR | libc::EBUSY) if is_held(dir, board)? => {
                     return Ok(Tried::HeldOtherwise(board.clone()));
                 }

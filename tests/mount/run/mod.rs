@@ -83,9 +83,9 @@ fn exit_codes_are_those_of_flock() {
         ("", "b", "sh -c 'exit 255'", 255),
         ("", "b", "sh -c 'kill -9 $$'", 137),
         ("", "b", "sh -c 'kill -TERM $$'", 143),
-        ("", "b", "/nonexistent", 69),
         // A real-time signal.
         ("", "b", "bash -c 'kill -64 $$'", 192),
+        ("", "b", "/nonexistent", 69),
         ("", "b", "no-such-program", 69),
         ("", "b", "/etc/passwd", 69),
         ("", "b", script, 9),
@@ -278,6 +278,10 @@ fn what_the_script_has_it_may_lock() {
 fn a_directory_of_the_script_is_refused() {
     let lab = Lab::new(&[]);
     let script = "mkdir b && $BOARDLOCK run b -- true; code=$?; rmdir b; exit $code";
+    lab.sh("bash", script)
+        .fails(65)
+        .said("this script has it already");
+    let script = "ln -s x b && timeout 20 $BOARDLOCK run b -- true; code=$?; rm b; exit $code";
     lab.sh("bash", script)
         .fails(65)
         .said("this script has it already");
