@@ -88,6 +88,9 @@ fn wait(args: &WaitArgs, limit: run::Limit) -> Result<ExitCode, Refused> {
         Freed::NotInTime(held) => {
             if !args.quiet {
                 super::complain(&refused::held(&held));
+                if let Some((board, _)) = held.first() {
+                    super::complain(&format!("to have it in turn: boardlock run {board} -- CMD"));
+                }
             }
             Ok(ExitCode::FAILURE)
         }

@@ -200,6 +200,12 @@ impl BoardName {
     pub fn as_path(&self) -> &Path {
         &self.0
     }
+
+    /// The directory that it is in, if that is not the lock directory.
+    pub fn above(&self) -> Option<BoardName> {
+        let above = self.0.parent()?;
+        (!above.as_os_str().is_empty()).then(|| BoardName(above.into()))
+    }
 }
 
 impl fmt::Display for BoardName {

@@ -14,6 +14,7 @@ mod directory;
 pub mod glance;
 mod holds;
 mod line;
+pub mod listed;
 mod pattern;
 pub mod refused;
 mod screen;

@@ -293,7 +293,7 @@ pub(super) fn attempt(
             }
             Err(rustix::io::Errno::AGAIN) => return Ok(Tried::Held(board.clone(), file)),
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(refused::locking(board, &error.into())),
+            Err(error) => return Err(refused::locking(dir, board, &error.into())),
         }
     }
 }
