@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, test_kill_process};
 
-use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, is_above};
+use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, is_above, listed};
 use crate::printable::printable;
 use crate::schema::Board;
 
@@ -108,7 +109,10 @@ fn release(
         .told_of(board)
         .map_err(|error| format!("cannot look at {board}: {error}"))?;
     let Some(told) = told.filter(|told| told.board.state != "free") else {
-        return Ok(format!("{board} is free"));
+        return match listed::in_the_way(dir, board) {
+            Some(why) => Err(format!("cannot release {board}: {why}")),
+            None => Ok(format!("{board} is free")),
+        };
     };
     let who = describe::holder(&told.board, &clock);
     let Some(token) = told.board.token else {
@@ -121,6 +125,10 @@ fn release(
         Some(signal) => Some((signal, target(dir, board, &told.board, &who)?)),
     };
     if !is_own(&told.board) && !args.yes {
+        // There is no use in asking who may not.
+        if !may_release(dir, &told.board) {
+            return Err(not_yours(board, &who));
+        }
         let answer = ask(board, &who)?;
         match answer {
             Some(true) => {}
@@ -178,7 +186,12 @@ fn target(
     told: &Board,
     who: &str,
 ) -> Result<(u32, OwnedFd), String> {
-    let failed = |why: &str| format!("cannot signal the holder of {board}: {why}; it is {who}");
+    let failed = |why: &str| {
+        format!(
+            "cannot signal the holder of {board}: {why}; it is {who}; nothing was done; \
+             without --signal: boardlock release {board}"
+        )
+    };
     let number = told.pid.ok_or_else(|| failed("it is no process's"))?;
     let pid = i32::try_from(number)
         .ok()
@@ -215,6 +228,20 @@ fn ask(board: &BoardName, who: &str) -> Result<Option<bool>, String> {
     Ok(Some(answer == "y" || answer == "yes"))
 }
 
+/// Whether it is for this user at all to release a board that another process has.
+fn may_release(dir: &LockDirectory, board: &Board) -> bool {
+    let us = rustix::process::getuid().as_raw();
+    let serves = std::fs::metadata(&dir.path).is_ok_and(|about| about.uid() == us);
+    us == 0 || serves || board.uid.is_none_or(|uid| uid == us)
+}
+
+fn not_yours(board: &BoardName, who: &str) -> String {
+    format!(
+        "cannot release {board}: that is for its user, root and the user who serves it; \
+         it is {who}; to wait for it: boardlock run {board} -- CMD"
+    )
+}
+
 fn refusal(dir: &LockDirectory, board: &BoardName, force: bool, who: &str, error: Errno) -> String {
     let clock = Clock::here(jiff::Timestamp::now().as_second());
     match error {
@@ -225,10 +252,7 @@ fn refusal(dir: &LockDirectory, board: &BoardName, force: bool, who: &str, error
             ),
             None => format!("{board} was given back meanwhile, and is free"),
         },
-        Errno::PERM | Errno::ACCESS if force => format!(
-            "cannot release {board}: that is for its user, root and the user who serves it; \
-             it is {who}; to wait for it: boardlock run {board} -- CMD"
-        ),
+        Errno::PERM | Errno::ACCESS if force => not_yours(board, who),
         Errno::PERM | Errno::ACCESS => format!(
             "cannot release {board}: it is {who}; its user and root can: \
              boardlock release --force {board}; to wait for it: boardlock run {board} -- CMD"

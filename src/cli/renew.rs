@@ -8,7 +8,7 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::duration;
-use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, glance};
+use crate::client::{BoardName, Clock, DirArgs, LockDirectory, describe, glance, listed};
 use crate::fuse::xattr::RENEW;
 
 const MORE: &str = "\
@@ -66,9 +66,12 @@ fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String,
     if let Err(error) = set {
         let free = format!("{board} is free; to take it: boardlock run {board} -- CMD");
         let Some(told) = told else {
-            return Err(match error {
-                Errno::NOENT => free,
-                error => format!("cannot renew {board}: {}", std::io::Error::from(error)),
+            return Err(match (listed::in_the_way(dir, board), error) {
+                (Some(why), _) => format!("cannot renew {board}: {why}"),
+                (None, Errno::NOENT) => free,
+                (None, error) => {
+                    format!("cannot renew {board}: {}", std::io::Error::from(error))
+                }
             });
         };
         let who = describe::holder(&told.board, &clock);
@@ -93,8 +96,15 @@ fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String,
     }
     let until = glance::attribute(&path, "expires").and_then(|text| text.parse().ok());
     let until = until.map(|until: jiff::Timestamp| clock.tell(until.as_second()).middle);
+    // Root can renew what others have.
+    let us = rustix::process::getuid().as_raw();
+    let holder = told.and_then(|told| Some((told.board.uid?, told.board.holder?)));
+    let whose = match holder {
+        Some((uid, holder)) if uid != us => format!("held by {holder}"),
+        _ => "yours".to_owned(),
+    };
     Ok(match until {
-        Some(until) => format!("{board} is yours until {until}"),
-        None => format!("{board} is yours with no end"),
+        Some(until) => format!("{board} is {whose} until {until}"),
+        None => format!("{board} is {whose} with no end"),
     })
 }

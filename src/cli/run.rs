@@ -9,8 +9,8 @@ use clap::Args;
 use super::duration;
 use crate::client::refused::{self, Refused, code};
 use crate::client::{
-    DirArgs, ENDING, Line, LockDirectory, Outcome, Patience, Signals, Taken, Want, child, slots,
-    stand_in_line,
+    DirArgs, ENDING, Line, LockDirectory, Outcome, Patience, REWRITING, Signals, Taken, Want,
+    child, slots, stand_in_line,
 };
 use crate::printable::printable;
 
@@ -189,12 +189,16 @@ fn run_with(args: &RunArgs) -> Result<u8, Refused> {
     let failed = |error: std::io::Error| Refused::new(code::OS, format!("cannot wait: {error}"));
     child::hear_of_children().map_err(failed)?;
     let mut signals = Signals::take(&ENDING).map_err(failed)?;
+    let mut line = Line::new(args.quiet);
+    if line.is_live() {
+        signals.take_also(&REWRITING).map_err(failed)?;
+    }
     let outcome = Want {
         dir: &dir,
         slots: &slots,
         patience: plan.limit.begin(),
         signals: &signals,
-        line: &mut Line::new(args.quiet),
+        line: &mut line,
     }
     .take()?;
     let taken = match outcome {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::run;
 use crate::client::refused::{self, Refused};
-use crate::client::{BoardName, DirArgs, ENDING, Freed, Line, Signals, Watch};
+use crate::client::{BoardName, DirArgs, ENDING, Freed, Line, REWRITING, Signals, Watch};
 
 const MORE: &str = "\
 It takes nothing and stands in no line: others can have the board before you do. To have it,
@@ -68,14 +68,18 @@ fn wait(args: &WaitArgs, limit: run::Limit) -> Result<ExitCode, Refused> {
         .map(|board| dir.board(board))
         .collect::<Result<_, _>>()
         .map_err(trouble)?;
-    let signals =
-        Signals::take(&ENDING).map_err(|error| Refused::new(1, format!("cannot wait: {error}")))?;
+    let failed = |error: std::io::Error| Refused::new(1, format!("cannot wait: {error}"));
+    let mut signals = Signals::take(&ENDING).map_err(failed)?;
+    let mut line = Line::new(args.quiet);
+    if line.is_live() {
+        signals.take_also(&REWRITING).map_err(failed)?;
+    }
     let freed = Watch {
         dir: &dir,
         boards: &boards,
         patience: limit.begin(),
         signals: &signals,
-        line: &mut Line::new(args.quiet),
+        line: &mut line,
     }
     .wait()?;
     match freed {
@@ -84,6 +88,9 @@ fn wait(args: &WaitArgs, limit: run::Limit) -> Result<ExitCode, Refused> {
         Freed::NotInTime(held) => {
             if !args.quiet {
                 super::complain(&refused::held(&held));
+                if let Some((board, _)) = held.first() {
+                    super::complain(&format!("to have it in turn: boardlock run {board} -- CMD"));
+                }
             }
             Ok(ExitCode::FAILURE)
         }

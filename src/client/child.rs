@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{WaitOptions, waitpid};
 
 use super::directory::LockDirectory;
 use super::glance::token;
@@ -137,27 +137,31 @@ impl Child<'_> {
 
     /// What became of it; its exit code once it has ended.
     fn reap(&mut self) -> io::Result<Option<u8>> {
-        let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
+        // By rustix, which knows of real-time signals, too.
+        let flags = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
+        let pid = rustix::process::Pid::from_raw(self.pid.as_raw());
         loop {
-            match waitpid(self.pid, Some(flags)) {
-                Ok(WaitStatus::Exited(_, code)) => {
-                    return Ok(Some(u8::try_from(code).unwrap_or(u8::MAX)));
-                }
-                Ok(WaitStatus::Signaled(_, signal, _)) => {
-                    return Ok(Some(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)));
-                }
-                Ok(WaitStatus::Stopped(_, signal)) => {
-                    self.is_stopped = true;
-                    // By job control: the shell that waits for us is to know. A SIGSTOP is
-                    // somebody's who continues it himself, and not us.
-                    if signal != Signal::SIGSTOP {
-                        stop_too();
-                    }
-                }
-                Ok(WaitStatus::Continued(_)) => self.is_stopped = false,
-                Ok(_) => return Ok(None),
-                Err(nix::errno::Errno::EINTR) => {}
+            let status = match waitpid(pid, flags) {
+                Ok(Some((_, status))) => status,
+                Ok(None) => return Ok(None),
+                Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
+            };
+            if let Some(code) = status.exit_status() {
+                return Ok(Some(u8::try_from(code).unwrap_or(u8::MAX)));
+            }
+            if let Some(signal) = status.terminating_signal() {
+                return Ok(Some(u8::try_from(128 + signal).unwrap_or(u8::MAX)));
+            }
+            if let Some(signal) = status.stopping_signal() {
+                self.is_stopped = true;
+                // By job control: the shell that waits for us is to know. A SIGSTOP is
+                // somebody's who continues it himself, and not us.
+                if signal != libc::SIGSTOP {
+                    stop_too();
+                }
+            } else if status.continued() {
+                self.is_stopped = false;
             }
         }
     }

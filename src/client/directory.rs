@@ -178,6 +178,12 @@ impl LockDirectory {
         Some(dir.strip_prefix(&self.path).ok()?.join(name))
     }
 
+    /// Whether it is served now, as the table of mounts says; it asks nobody.
+    pub fn is_served(&self) -> bool {
+        let table = mountinfo::read().unwrap_or_default();
+        mountinfo::topmost(table, &self.path).is_some_and(|top| top.ours())
+    }
+
     /// The file of a board.
     pub fn file(&self, board: &BoardName) -> PathBuf {
         self.path.join(&board.0)
@@ -193,6 +199,12 @@ impl BoardName {
     /// Its path in the lock directory.
     pub fn as_path(&self) -> &Path {
         &self.0
+    }
+
+    /// The directory that it is in, if that is not the lock directory.
+    pub fn above(&self) -> Option<BoardName> {
+        let above = self.0.parent()?;
+        (!above.as_os_str().is_empty()).then(|| BoardName(above.into()))
     }
 }
 

@@ -3,9 +3,17 @@
 
 use std::io::{IsTerminal, Write, stderr};
 
+use nix::sys::signal::Signal;
 use unicode_width::UnicodeWidthChar;
 
+use super::signals::Signals;
 use super::times::Clock;
+
+/// After these a line that is rewritten is not what it was.
+pub const REWRITING: [Signal; 2] = [Signal::SIGCONT, Signal::SIGWINCH];
+
+/// Room for the `^C` that the terminal puts behind the line, so that it goes with it.
+const CARET: usize = 2;
 
 /// How wide a terminal is that does not tell.
 const WIDTH: usize = 80;
@@ -83,13 +91,25 @@ impl Line {
         let shown = format!("boardlock: {text}");
         // Nobody is left to tell when stderr is gone.
         let _ = if live {
-            let fitting = cut(&shown, width().saturating_sub(1));
+            let fitting = cut(&shown, width().saturating_sub(1 + CARET));
             write!(stderr(), "\r{fitting}\x1b[K").and_then(|()| stderr().flush())
         } else {
             writeln!(stderr(), "{shown}")
         };
         self.is_shown = live;
         self.last = text;
+    }
+
+    /// A signal that has come and ends the wait. Others have it tell anew: the terminal has
+    /// another width, or another program had it meanwhile.
+    pub fn hear(&mut self, signals: &Signals) -> Option<Signal> {
+        loop {
+            let signal = signals.next()?.signal;
+            if !REWRITING.contains(&signal) {
+                return Some(signal);
+            }
+            self.last.clear();
+        }
     }
 
     /// Takes away what would be overwritten: the line of a terminal is ours no longer.

@@ -6,6 +6,7 @@ use std::io;
 use super::describe;
 use super::directory::{BoardName, LockDirectory};
 use super::glance::Told;
+use super::listed;
 use super::times::Clock;
 use crate::printable::printable;
 use crate::schema::Board;
@@ -61,28 +62,18 @@ fn here() -> Clock {
 pub fn opening(dir: &LockDirectory, board: &BoardName, error: &io::Error) -> Refused {
     let path = printable(dir.path.as_os_str().as_encoded_bytes());
     let refused = |code, why: String| Refused::new(code, format!("cannot take {board}: {why}"));
-    let above = || {
-        let above = board.as_path().parent();
-        above.filter(|above| !above.as_os_str().is_empty())
-    };
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => refused(
             code::NO_INPUT,
-            match above() {
+            listed::in_the_way(dir, board).unwrap_or_else(|| match board.above() {
                 Some(above) => format!(
-                    "there is no directory {} in {path}, or no such board in its inventory; to \
-                     see what there is: boardlock status",
-                    printable(above.as_os_str().as_encoded_bytes())
+                    "there is no directory {above} in {path}; to see what there is: \
+                     boardlock status"
                 ),
-                None => "there is no such board in the inventory; to see what there is: \
-                         boardlock status"
-                    .to_owned(),
-            },
+                None => error.to_string(),
+            }),
         ),
-        Some(libc::EISDIR) => refused(
-            code::NO_INPUT,
-            format!("it is a directory for boards; to see them: ls {path}/{board}"),
-        ),
+        Some(libc::EISDIR) => refused(code::NO_INPUT, listed::directory(&dir.file(board))),
         Some(libc::EROFS | libc::ENOTCONN | libc::ECONNABORTED) => refused(
             code::CANNOT_CREATE,
             format!("nobody serves {path}; start it by: boardlock mount {path}"),
@@ -100,45 +91,27 @@ pub fn opening(dir: &LockDirectory, board: &BoardName, error: &io::Error) -> Ref
         ),
         Some(libc::EBUSY) => refused(
             code::NO_INPUT,
-            "it, or the directory that it is in, is another's; to see whose: boardlock status"
-                .to_owned(),
+            listed::whose(dir, board).unwrap_or_else(|| {
+                "it, or the directory that it is in, was another's a moment ago; try again"
+                    .to_owned()
+            }),
         ),
         // The inventory has it for others, or as out of service.
         Some(libc::EPERM | libc::EACCES | libc::ENODEV) => {
-            refused(code::NO_INPUT, not_permitted(dir, board))
+            refused(code::NO_INPUT, listed::not_permitted(dir, board))
         }
         Some(libc::ENOMEM) => refused(code::OS, error.to_string()),
         _ => refused(code::NO_INPUT, error.to_string()),
     }
 }
 
-/// Why a board may not be taken by this user.
-fn not_permitted(dir: &LockDirectory, board: &BoardName) -> String {
-    let name = board.to_string();
-    let listed = dir.status().ok().and_then(|status| {
-        let board = status.boards.into_iter().find(|told| told.board == name)?;
-        board.inventory
-    });
-    match listed {
-        Some(listed) => match (listed.out_of_service, listed.may_take) {
-            (Some(reason), _) => format!("it is out of service: {reason}"),
-            (None, Some(who)) => {
-                let groups = who.groups.iter().map(|group| format!("group {group}"));
-                let who: Vec<String> = who.users.into_iter().chain(groups).collect();
-                match who.is_empty() {
-                    true => "it is for root alone".to_owned(),
-                    false => format!("it is for {}", describe::list(&who)),
-                }
-            }
-            (None, None) => "that is not permitted; the log of the daemon tells why".to_owned(),
-        },
-        None => "that is not permitted; the log of the daemon tells why".to_owned(),
-    }
-}
-
 /// A lock that cannot be had, though nobody has it.
-pub fn locking(board: &BoardName, error: &io::Error) -> Refused {
+pub fn locking(dir: &LockDirectory, board: &BoardName, error: &io::Error) -> Refused {
     match error.raw_os_error() {
+        // What the inventory has come to say while it waited.
+        Some(libc::ENOENT | libc::EPERM | libc::EACCES | libc::ENODEV) => {
+            opening(dir, board, error)
+        }
         Some(libc::ENOLCK) => Refused::new(
             code::OS,
             format!("cannot lock {board}: too many wait already, or for too long; try again"),

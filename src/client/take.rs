@@ -212,7 +212,7 @@ impl Want<'_> {
     }
 
     /// Rests for a moment after many rounds; a signal that came meanwhile.
-    fn pause(&self, rounds: u32) -> Option<Signal> {
+    fn pause(&mut self, rounds: u32) -> Option<Signal> {
         if rounds < ROUNDS {
             return None;
         }
@@ -231,9 +231,12 @@ impl Want<'_> {
             &mut [PollFd::new(self.signals, PollFlags::IN)],
             rest.as_ref(),
         );
-        self.signals.next().map(|caught| caught.signal)
+        self.line.hear(self.signals)
     }
 }
+
+/// What statfs(2) calls FUSE.
+const FUSE: rustix::fs::FsWord = 0x6573_5546;
 
 /// Tries to lock a board that one does not wait for.
 pub(super) fn attempt(
@@ -242,7 +245,12 @@ pub(super) fn attempt(
     ours: &[&Taken],
 ) -> Result<Tried, Refused> {
     let path = dir.file(board);
+    let gone = || refused::opening(dir, board, &io::Error::from_raw_os_error(libc::ENOTCONN));
     loop {
+        // The bare directory, where it lets one, makes files that are nobody's boards.
+        if !dir.is_served() {
+            return Err(gone());
+        }
         // Read-only, which is never refused of a board that another has. It takes a free
         // one, and locking makes it the lock's.
         let opened = File::options()
@@ -254,7 +262,11 @@ pub(super) fn attempt(
             Ok(file) => file,
             Err(error) => match error.raw_os_error() {
                 Some(libc::EINTR | libc::ESTALE) => continue,
-                Some(libc::ELOOP) => return Ok(Tried::HeldOtherwise(board.clone())),
+                Some(libc::ELOOP) => {
+                    // One's own would be waited for for ever.
+                    is_held(dir, board)?;
+                    return Ok(Tried::HeldOtherwise(board.clone()));
+                }
                 Some(libc::EISDIR | libc::EBUSY) if is_held(dir, board)? => {
                     return Ok(Tried::HeldOtherwise(board.clone()));
                 }
@@ -263,6 +275,9 @@ pub(super) fn attempt(
                 _ => return Err(refused::opening(dir, board, &error)),
             },
         };
+        if !rustix::fs::fstatfs(&file).is_ok_and(|about| about.f_type == FUSE) {
+            return Err(gone());
+        }
         let number = inode(&file).map_err(|error| refused::opening(dir, board, &error))?;
         if ours
             .iter()
@@ -278,7 +293,7 @@ pub(super) fn attempt(
             }
             Err(rustix::io::Errno::AGAIN) => return Ok(Tried::Held(board.clone(), file)),
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(refused::locking(board, &error.into())),
+            Err(error) => return Err(refused::locking(dir, board, &error.into())),
         }
     }
 }
@@ -315,5 +330,25 @@ fn is_held(dir: &LockDirectory, board: &BoardName) -> Result<bool, Refused> {
     match told.board.pid {
         Some(pid) if super::above::is_above(pid) => Err(refused::own(board, &told.board)),
         _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_in_a_directory_that_nobody_serves() {
+        // As after an unmount while it waited, where no read-only mount is below.
+        let temp = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(temp.path()).unwrap();
+        let dir = LockDirectory { path: path.clone() };
+        let board = dir.board("b".as_ref()).unwrap();
+        let refused = attempt(&dir, &board, &[]).err().unwrap();
+        assert_eq!(refused.code, refused::code::CANNOT_CREATE);
+        assert!(refused.text.contains("nobody serves"), "{refused}");
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
     }
 }

@@ -117,8 +117,8 @@ impl Waits<'_> {
                     places.iter().map(|place| look(dir, &place.board)).collect(),
                 ));
             };
-            if let Some(caught) = self.signals.next() {
-                return Ok(Waited::Signal(caught.signal));
+            if let Some(signal) = self.line.hear(self.signals) {
+                return Ok(Waited::Signal(signal));
             }
             for at in (0..places.len()).rev() {
                 if woken.ended.contains(&at)
@@ -142,7 +142,7 @@ impl Waits<'_> {
     }
 
     /// One that stood in line stands there no longer.
-    fn ended(&self, places: &mut Vec<Place>, at: usize) -> Result<Option<Waited>, Refused> {
+    fn ended(&mut self, places: &mut Vec<Place>, at: usize) -> Result<Option<Waited>, Refused> {
         let place = places.remove(at);
         let Some((file, waiter)) = place.standing else {
             return Ok(None);
@@ -151,17 +151,21 @@ impl Waits<'_> {
             Ended::Locked => match confirmed(self.dir, &place.board, file) {
                 Some(taken) => return Ok(Some(Waited::Got(taken))),
                 // It waited for a board that was renamed meanwhile.
-                None => match attempt(self.dir, &place.board, &[])? {
-                    Tried::Got(taken) => return Ok(Some(Waited::Got(taken))),
-                    Tried::Ours => {}
-                    Tried::Held(board, file) => places.push(self.stand(board, file)?),
-                    Tried::HeldOtherwise(board) => places.push(Place::of(board)),
+                None => match attempt(self.dir, &place.board, &[]) {
+                    Ok(Tried::Got(taken)) => return Ok(Some(Waited::Got(taken))),
+                    Ok(Tried::Ours) => {}
+                    Ok(Tried::Held(board, file)) => places.push(self.stand(board, file)?),
+                    Ok(Tried::HeldOtherwise(board)) => places.push(Place::of(board)),
+                    Err(refused) => or_another(places, refused)?,
                 },
             },
-            Ended::Failed(error) => return Err(refused::locking(&place.board, &error)),
+            Ended::Failed(error) => {
+                let refused = refused::locking(self.dir, &place.board, &error);
+                or_another(places, refused)?;
+            }
             // Whoever ends what the status shows means the whole.
             Ended::Killed(signal) => {
-                let first = self.signals.next().map(|caught| caught.signal);
+                let first = self.line.hear(self.signals);
                 return Ok(Some(Waited::Signal(first.unwrap_or(signal))));
             }
         }
@@ -169,17 +173,25 @@ impl Waits<'_> {
     }
 
     /// Tries those again for which nobody can stand in line.
-    fn try_again(&self, places: &mut [Place]) -> Result<Option<Taken>, Refused> {
-        for place in places.iter_mut().filter(|place| place.standing.is_none()) {
-            match attempt(self.dir, &place.board, &[])? {
-                Tried::Got(taken) => return Ok(Some(taken)),
-                Tried::Held(board, file) => {
-                    *place = self.stand(board, file)?;
+    fn try_again(&self, places: &mut Vec<Place>) -> Result<Option<Taken>, Refused> {
+        let mut last = None;
+        for mut place in std::mem::take(places) {
+            if place.standing.is_some() {
+                places.push(place);
+                continue;
+            }
+            match attempt(self.dir, &place.board, &[]) {
+                Ok(Tried::Got(taken)) => return Ok(Some(taken)),
+                Ok(Tried::Held(board, file)) => {
+                    place = self.stand(board, file)?;
                     place.look(self.dir);
+                    places.push(place);
                 }
-                Tried::Ours | Tried::HeldOtherwise(_) => {}
+                Ok(Tried::Ours | Tried::HeldOtherwise(_)) => places.push(place),
+                Err(refused) => last = Some(refused),
             }
         }
+        last.map_or(Ok(()), |refused| or_another(places, refused))?;
         Ok(None)
     }
 
@@ -390,6 +402,14 @@ impl AsFd for Changes {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// One that is refused by now does not keep it from the others.
+fn or_another(places: &[Place], refused: Refused) -> Result<(), Refused> {
+    if places.is_empty() {
+        return Err(refused);
+    }
+    Ok(())
 }
 
 fn board_of(tried: &Tried) -> Option<&BoardName> {

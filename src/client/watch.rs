@@ -12,6 +12,7 @@ use super::describe;
 use super::directory::{BoardName, LockDirectory};
 use super::glance::{Sight, Told};
 use super::line::{Line, Text};
+use super::listed::in_the_way;
 use super::refused::{Refused, code, opening};
 use super::signals::Signals;
 use super::take::Patience;
@@ -59,13 +60,22 @@ impl Watch<'_> {
 
     fn until_free(&mut self) -> Result<Freed, Refused> {
         let mut changes: Option<Changes> = None;
+        let mut is_first = true;
         loop {
             if let Some(changes) = &mut changes {
                 changes.passed();
             }
             let mut held: Vec<(BoardName, Option<File>, Told)> = Vec::new();
+            let mut free = Vec::new();
             for board in self.boards {
-                held.extend(self.look(board)?);
+                match self.look(board)? {
+                    Some(seen) => held.push(seen),
+                    None => free.push(board),
+                }
+            }
+            // A name that is no board's is not waited for, and not called free.
+            if std::mem::take(&mut is_first) || held.is_empty() {
+                self.can_be_had(&free)?;
             }
             if held.is_empty() {
                 return Ok(Freed::All);
@@ -81,10 +91,20 @@ impl Watch<'_> {
                 let held = held.into_iter().map(|(board, _, told)| (board, Some(told)));
                 return Ok(Freed::NotInTime(held.collect()));
             }
-            if let Some(caught) = self.signals.next() {
-                return Ok(Freed::Signal(caught.signal));
+            if let Some(signal) = self.line.hear(self.signals) {
+                return Ok(Freed::Signal(signal));
             }
         }
+    }
+
+    fn can_be_had(&self, free: &[&BoardName]) -> Result<(), Refused> {
+        for board in free {
+            if let Some(why) = in_the_way(self.dir, board) {
+                let text = format!("cannot wait for {board}: {why}");
+                return Err(Refused::new(code::NO_INPUT, text));
+            }
+        }
+        Ok(())
     }
 
     /// A board that somebody has, and what tells when that changes.

@@ -72,7 +72,8 @@ fn wait_gives_up_in_time() {
     for limit in ["0", "0.2", "1"] {
         lab.sh("bash", &format!("$BOARDLOCK wait -w {limit} b"))
             .fails(1)
-            .said("b is held by");
+            .said("b is held by")
+            .said("boardlock run b -- CMD");
     }
     lab.sh("bash", "$BOARDLOCK wait -w soon b").fails(2);
     lab.sh("bash", "$BOARDLOCK wait").fails(2);
@@ -207,7 +208,7 @@ fn who_may_not_release_is_told_whose_it_is() {
     );
     let mut holder = lab.python();
     holder.ok("touch('b')");
-    for option in ["-y", "--force"] {
+    for option in ["", "-y", "--force"] {
         let refused = lab.sh_as(NOBODY, "bash", &format!("../boardlock release {option} b"));
         refused
             .fails(1)
@@ -215,6 +216,14 @@ fn who_may_not_release_is_told_whose_it_is() {
             .said("held by root, pid ")
             .said("boardlock run b -- CMD");
     }
+    // Root renews what is not his.
+    let mut other = lab.shell_as(NOBODY);
+    other.ok("touch c");
+    let renewed = lab.sh("bash", "$BOARDLOCK renew --lease 1h c").ok();
+    assert!(
+        renewed.stdout.starts_with("c is held by nobody until "),
+        "{renewed}"
+    );
     held_by(&lab, "b", holder.pid(), "it is left alone");
     // Where rm is for the holder's side alone, root needs force.
     let lab = Lab::new(&["-o", "release=holder"]);

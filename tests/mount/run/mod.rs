@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
         a_rename_does_not_give_it_another_board("python3");
         what_the_script_has_it_may_lock("bash");
         a_directory_of_the_script_is_refused("bash");
+        what_is_in_the_way_of_a_name_is_told("python3", ROOT);
         lease_and_note_show_while_it_runs("bash");
         a_lock_that_is_taken_away_is_told("bash");
         what_it_has_goes_with_who_serves("flock");
@@ -77,12 +78,14 @@ fn exit_codes_are_those_of_flock() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode).unwrap();
     let script = script.to_str().unwrap();
-    let cases: [(&str, &str, &str, i32); 16] = [
+    let cases: [(&str, &str, &str, i32); 17] = [
         ("", "b", "true", 0),
         ("", "b", "sh -c 'exit 7'", 7),
         ("", "b", "sh -c 'exit 255'", 255),
         ("", "b", "sh -c 'kill -9 $$'", 137),
         ("", "b", "sh -c 'kill -TERM $$'", 143),
+        // A real-time signal.
+        ("", "b", "bash -c 'kill -64 $$'", 192),
         ("", "b", "/nonexistent", 69),
         ("", "b", "no-such-program", 69),
         ("", "b", "/etc/passwd", 69),
@@ -279,6 +282,27 @@ fn a_directory_of_the_script_is_refused() {
     lab.sh("bash", script)
         .fails(65)
         .said("this script has it already");
+    let script = "ln -s x b && timeout 20 $BOARDLOCK run b -- true; code=$?; rm b; exit $code";
+    lab.sh("bash", script)
+        .fails(65)
+        .said("this script has it already");
+}
+
+fn what_is_in_the_way_of_a_name_is_told() {
+    let lab = Lab::new(&[]);
+    let mut holder = lab.python();
+    holder.ok("os.mkdir('rack'); os.symlink('target', 'link')");
+    let pid = format!("pid {}", holder.pid());
+    lab.sh("bash", "$BOARDLOCK run rack/b -- true")
+        .fails(66)
+        .said("the directory rack is held by root, ")
+        .said(&pid)
+        .said("boardlock wait rack");
+    lab.sh("bash", "$BOARDLOCK run target -- true")
+        .fails(66)
+        .said("the link link points to it, and is held by root, ")
+        .said(&pid)
+        .said("boardlock wait link");
 }
 
 fn lease_and_note_show_while_it_runs() {

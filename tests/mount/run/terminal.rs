@@ -102,13 +102,16 @@ fn ctrl_c_ends_the_wait() {
     let mut holder = lab.python();
     holder.ok("touch('b')");
     let terminal = Terminal::new(&lab, 80);
-    terminal.say("$BOARDLOCK run b -- echo nev''er");
+    // A line that fills the terminal.
+    holder.ok("os.setxattr('b', 'user.boardlock.note', b'n' * 100)");
+    terminal.say("clear; $BOARDLOCK run b -- echo nev''er");
     terminal.shows("1st of 1");
     terminal.press("C-c");
     line_up(&lab, "b", &[]);
     terminal.say("echo got $?");
     let screen = terminal.shows("got 130");
     assert!(!screen.contains("never"), "{screen}");
+    assert_eq!(told(&screen).len(), 0, "the line is gone: {screen}");
 }
 
 fn ctrl_z_and_fg_while_it_waits() {
@@ -123,8 +126,11 @@ fn ctrl_z_and_fg_while_it_waits() {
     // Whoever is stopped is not served.
     line_up(&lab, "b", &[]);
     holder.ok("os.unlink('b'); touch('b')");
+    terminal.say("clear");
     terminal.say("fg");
     eventually("it waits again", PATIENCE, || queue(&lab, "b").len() == 1);
+    // Whoever has come back sees what he waits for.
+    terminal.shows("1st of 1");
     holder.ok("os.unlink('b')");
     terminal.shows("mine");
     terminal.say("echo got $?");
