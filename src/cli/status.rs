@@ -69,9 +69,9 @@ pub struct StatusArgs {
 
     /// Show it anew whenever a board changes, until Ctrl-C
     ///
-    /// On a terminal in place of what was there, in a pipe one table or, with --json, one
-    /// line after the other. It sleeps in between, and wakes once a minute for the times,
-    /// and when a board's time is over.
+    /// On a terminal in place of what was there, in a pipe one table after the other, with
+    /// --json a line for each change. It sleeps in between, and wakes once a minute for the
+    /// times, and when a board's time is over.
     #[arg(short, long)]
     pub watch: bool,
 
@@ -221,24 +221,26 @@ impl View<'_> {
     }
 
     fn watch(&self) -> Result<ExitCode, Trouble> {
-        let mut changes = Changes::of(self.dir)?;
+        let changes = Changes::of(self.dir)?;
         if let Some(trouble) = unlisted(&changes.status()?.boards, self.asked) {
             return Err(trouble);
         }
-        let mut before: Option<(Vec<Board>, Screen)> = None;
+        let mut before: Option<(Vec<Board>, Option<Screen>)> = None;
         let mut timed = true;
         loop {
             let (file, mut clock) = self.look(changes.status()?);
             let screen = Screen::of_stdout(self.args.color);
-            clock.seconds = screen.size.is_none();
-            let now = Some((stable(&file.boards), screen));
+            // Nothing reads JSON that is overwritten.
+            let in_place = screen.size.is_some() && !self.args.json;
+            clock.seconds = !in_place;
+            let now = Some((stable(&file.boards), in_place.then_some(screen)));
             // What changed may be a board that is not shown.
             if timed || now != before {
                 let mut lines = self.lines(&file, &clock, &screen)?;
-                if file.boards.is_empty() && !self.args.json && screen.size.is_some() {
+                if file.boards.is_empty() && in_place {
                     lines.push(self.nothing().to_owned());
                 }
-                let text = if self.args.json && screen.size.is_none() {
+                let text = if self.args.json {
                     lines.iter().map(|line| format!("{line}\n")).collect()
                 } else {
                     screen.redraw(&lines)
@@ -252,7 +254,7 @@ impl View<'_> {
             let woken = changes.wait(patience(&file))?;
             timed = match woken {
                 Woken::Changed => false,
-                Woken::Time | Woken::Resized => screen.size.is_some(),
+                Woken::Time | Woken::Redraw => in_place,
                 Woken::Unread => return Ok(ExitCode::SUCCESS),
                 Woken::Stop(signal) => {
                     end_by(signal);

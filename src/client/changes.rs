@@ -12,6 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::directory::{LockDirectory, Trouble};
+use super::signals::is_ignored;
 use crate::schema::StatusFile;
 
 /// The file.
@@ -22,8 +23,8 @@ const NAME: &str = "status.json";
 pub enum Woken {
     /// Something may have changed.
     Changed,
-    /// The terminal has another size.
-    Resized,
+    /// The terminal has another size, or was another program's meanwhile.
+    Redraw,
     /// The time is over.
     Time,
     /// It is to end, by this signal.
@@ -42,7 +43,8 @@ pub struct Changes<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// Begins. SIGWINCH, SIGINT, SIGTERM and SIGHUP are for this from now on.
+    /// Begins. SIGWINCH, SIGCONT, and what ends programs are for this from now on, but for
+    /// what whoever started it has had ignored (`nohup`).
     ///
     /// # Errors
     /// When there is nothing to be read, or no signals.
@@ -50,11 +52,14 @@ impl<'a> Changes<'a> {
         let mut mask = SigSet::empty();
         for signal in [
             Signal::SIGWINCH,
+            Signal::SIGCONT,
             Signal::SIGINT,
             Signal::SIGTERM,
             Signal::SIGHUP,
         ] {
-            mask.add(signal);
+            if !is_ignored(signal) {
+                mask.add(signal);
+            }
         }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = mask
@@ -65,11 +70,20 @@ impl<'a> Changes<'a> {
         Ok(Changes { dir, file, signals })
     }
 
-    /// The boards as they are now. What changes after that is waited for.
+    /// The boards as they are now, once it was looked who has those that file locks hold.
+    /// What changes after that is waited for.
     ///
     /// # Errors
     /// When that cannot be read; says what to do.
-    pub fn status(&mut self) -> Result<StatusFile, Trouble> {
+    pub fn status(&self) -> Result<StatusFile, Trouble> {
+        let status = self.read()?;
+        match self.dir.look_up(&status) {
+            true => self.read(),
+            false => Ok(status),
+        }
+    }
+
+    fn read(&self) -> Result<StatusFile, Trouble> {
         let text = self
             .dir
             .text(NAME, Some(&self.file))
@@ -81,7 +95,7 @@ impl<'a> Changes<'a> {
     ///
     /// # Errors
     /// When that cannot be done.
-    pub fn wait(&mut self, limit: Duration) -> Result<Woken, Trouble> {
+    pub fn wait(&self, limit: Duration) -> Result<Woken, Trouble> {
         let failed = |error: io::Error| Trouble(format!("cannot wait for changes: {error}"));
         let stdout = io::stdout();
         let limit = Timespec::try_from(limit).ok();
@@ -120,7 +134,7 @@ impl<'a> Changes<'a> {
         let number = told.and_then(|told| i32::try_from(told.ssi_signo).ok());
         let signal = number.and_then(|number| Signal::try_from(number).ok());
         Ok(signal.map(|signal| match signal {
-            Signal::SIGWINCH => Woken::Resized,
+            Signal::SIGWINCH | Signal::SIGCONT => Woken::Redraw,
             signal => Woken::Stop(signal),
         }))
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ColorChoice;
+use unicode_width::UnicodeWidthChar;
 
 use super::table::Room;
 
@@ -52,11 +53,12 @@ impl Screen {
     /// Lines in place of what the terminal shows, as many as there is room for; in a pipe
     /// one after the other, with an empty line behind.
     pub fn redraw(&self, lines: &[String]) -> String {
-        let Some((_, rows)) = self.size else {
+        let Some((columns, rows)) = self.size else {
             return format!("{}\n\n", lines.join("\n"));
         };
         // The last line stays empty, so that nothing scrolls.
         let most = rows.saturating_sub(1).max(1);
+        // Before each line and not behind it: behind the last column xterm would clear that.
         let mut text = String::from(HOME);
         let shown = if lines.len() > most {
             most.saturating_sub(1)
@@ -64,14 +66,12 @@ impl Screen {
             lines.len()
         };
         for line in lines.iter().take(shown) {
-            text.push_str(line);
-            text.push_str(CLEAR_LINE);
-            text.push('\n');
+            text.push_str(&format!("{CLEAR_LINE}{}\n", cut(line, columns)));
         }
         if shown < lines.len() {
-            text.push_str(&format!("(and {} more)", lines.len() - shown));
-            text.push_str(CLEAR_LINE);
-            text.push('\n');
+            let more = lines.len() - shown;
+            let more = cut(&format!("(and {more} more)"), columns);
+            text.push_str(&format!("{CLEAR_LINE}{more}\n"));
         }
         text.push_str(CLEAR_BELOW);
         text
@@ -84,6 +84,21 @@ const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 /// ... all below is cleared.
 const CLEAR_BELOW: &str = "\x1b[J";
+
+/// As much of a line as takes one line of a terminal, with all of its colours.
+fn cut(line: &str, columns: usize) -> String {
+    let mut used = 0;
+    let mut is_style = false;
+    let fits = |c: &char| {
+        if is_style || *c == '\x1b' {
+            is_style = *c != 'm';
+            return true;
+        }
+        used += c.width().unwrap_or(0);
+        used <= columns
+    };
+    line.chars().filter(fits).collect()
+}
 
 /// no-color.org, and terminals that have none.
 fn wants_colors() -> bool {
@@ -122,12 +137,22 @@ mod tests {
         };
         assert_eq!(
             screen.redraw(&lines(3)),
-            "\x1b[H1\x1b[K\n2\x1b[K\n3\x1b[K\n\x1b[J"
+            "\x1b[H\x1b[K1\n\x1b[K2\n\x1b[K3\n\x1b[J"
         );
         assert_eq!(
             screen.redraw(&lines(5)),
-            "\x1b[H1\x1b[K\n2\x1b[K\n(and 3 more)\x1b[K\n\x1b[J"
+            "\x1b[H\x1b[K1\n\x1b[K2\n\x1b[K(and 3 more)\n\x1b[J"
         );
+    }
+
+    #[test]
+    fn what_is_wider_takes_one_line() {
+        assert_eq!(cut("held", 4), "held");
+        assert_eq!(cut("held by", 4), "held");
+        let style = "\x1b[1mBOARD\x1b[0m  \x1b[32mfree\x1b[0m";
+        assert_eq!(cut(style, 11), style);
+        assert_eq!(cut(style, 9), "\x1b[1mBOARD\x1b[0m  \x1b[32mfr\x1b[0m");
+        assert_eq!(cut("\u{677f}\u{677f}", 3), "\u{677f}");
     }
 
     #[test]

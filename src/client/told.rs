@@ -38,6 +38,15 @@ impl LockDirectory {
     /// As [`LockDirectory::status`].
     pub fn status_looked_up(&self) -> Result<StatusFile, Trouble> {
         let status = self.status()?;
+        match self.look_up(&status) {
+            true => self.status(),
+            false => Ok(status),
+        }
+    }
+
+    /// Has it looked who has the boards that file locks hold, where that is not known;
+    /// whether it is by now.
+    pub(super) fn look_up(&self, status: &StatusFile) -> bool {
         let unknown = |board: &&Board| {
             // The names of others are escaped.
             board.lock.is_some() && board.pid.is_none() && !board.board.contains('\\')
@@ -47,7 +56,7 @@ impl LockDirectory {
             let path = self.path.join(&board.board);
             looked |= attribute(&path, "pid").is_some();
         }
-        if looked { self.status() } else { Ok(status) }
+        looked
     }
 
     /// The holds that have ended.

@@ -24,6 +24,9 @@ pub fn tests() -> Vec<Trial> {
         history_fits_a_terminal("tmux", "bash");
         watching_tells_of_changes_alone("jq");
         watching_redraws_a_terminal("tmux", "bash");
+        watching_comes_back_to_a_terminal("tmux", "bash");
+        json_of_a_watch_is_not_overwritten("tmux", "bash");
+        what_is_ignored_does_not_end_a_watch("sh");
         watching_goes_on_with_another_daemon("flock");
         who_has_a_locked_board_is_shown("flock");
         watching_ends_with_its_reader_and_the_mount("head");
@@ -52,6 +55,12 @@ fn who_has_a_locked_board_is_shown() {
     let output = lab.sh("sh", &script).ok();
     let pid = holder.pid();
     assert_eq!(output.stdout, format!("b  {pid}\n{pid}\n"));
+    // Who takes over has not looked, and who watches alone asks of it.
+    let from = lab.log().len();
+    lab.sh("sh", &format!("kill -9 {}", lab.daemon_pid())).ok();
+    lab.wait_for_log_from(from, |line| line.contains("goes on"));
+    let mut watch = lab.program(BOARDLOCK, &["status", "--watch", "-no", "board,pid"]);
+    watch.expect(&format!("b  {pid}"));
 }
 
 fn a_table_fits_a_terminal() {
@@ -415,6 +424,73 @@ fn watching_redraws_a_terminal() {
     tmux.types("echo over $?");
     let lines = tmux.shows("over 130");
     assert!(drawn(&lines), "{lines:#?}");
+}
+
+fn watching_comes_back_to_a_terminal() {
+    let lab = Lab::new(&[]);
+    let mut client = lab.shell();
+    client.ok("touch a-board-with-a-name-of-some-length other");
+    let tmux = Tmux::new();
+    // Less than it can be fitted to: a board takes one line all the same.
+    tmux.shell(&lab, 20, 6);
+    tmux.types("boardlock status --watch");
+    let drawn = |lines: &[String]| {
+        let begins = |at: usize, with| lines.get(at).is_some_and(|line| line.starts_with(with));
+        begins(0, "BOARD") && begins(1, "a-board-") && begins(2, "other ") && lines.len() == 3
+    };
+    tmux.shows_all("a line for each board", drawn);
+    tmux.press("C-z");
+    tmux.is_idle();
+    tmux.types("clear; echo st''opped");
+    tmux.shows_all("it is stopped", |lines| lines == ["stopped"]);
+    // Nothing has changed meanwhile but the terminal.
+    tmux.types("fg");
+    tmux.shows_all("it is drawn again", drawn);
+    tmux.press("C-c");
+    tmux.is_idle();
+}
+
+fn json_of_a_watch_is_not_overwritten() {
+    let lab = Lab::new(&[]);
+    let mut client = lab.shell();
+    let tmux = Tmux::new();
+    tmux.shell(&lab, 80, 24);
+    tmux.types("boardlock status --watch --json b");
+    // Lines go on at the terminal's edge.
+    let states = |lines: &[String]| {
+        let text = lines.concat();
+        let told = text.split("\"state\":\"").skip(1);
+        let words = told.map(|rest| rest.split('"').next().unwrap().to_owned());
+        words.collect::<Vec<String>>()
+    };
+    tmux.shows_all("it is free", |lines| states(lines) == ["free"]);
+    // Another size is no change of a board.
+    tmux.run(&["resize-window", "-x", "90", "-y", "24"]).ok();
+    client.ok("touch b");
+    tmux.shows_all("it is held", |lines| states(lines) == ["free", "held"]);
+    tmux.press("C-c");
+    tmux.is_idle();
+}
+
+fn what_is_ignored_does_not_end_a_watch() {
+    let lab = Lab::new(&[]);
+    let mut client = lab.shell();
+    let mut one = lab.spawn(
+        "sh",
+        "trap '' HUP INT; exec $BOARDLOCK status --watch -n -o state a",
+    );
+    one.expect("free");
+    one.expect("");
+    one.signal(Signal::HUP);
+    one.signal(Signal::INT);
+    client.ok("touch a");
+    one.expect("held");
+    one.signal(Signal::TERM);
+    let ended = one.ended(PATIENCE).expect("it does not end");
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&ended),
+        Some(15)
+    );
 }
 
 fn watching_goes_on_with_another_daemon() {
