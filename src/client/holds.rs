@@ -74,8 +74,16 @@ impl HoldColumn {
 impl Shows<Hold> for HoldColumn {
     fn column(self) -> Column {
         let (heading, right, steps): (_, _, &'static [(u8, Step)]) = match self {
-            C::Since => ("SINCE", false, &[(1, Step::Form(1)), (2, Step::Form(2))]),
-            C::Ended => ("ENDED", false, &[(1, Step::Form(1)), (2, Step::Form(2))]),
+            C::Since => (
+                "SINCE",
+                false,
+                &[(1, Step::Form(1)), (2, Step::Form(2)), (14, Step::Drop)],
+            ),
+            C::Ended => (
+                "ENDED",
+                false,
+                &[(1, Step::Form(1)), (2, Step::Form(2)), (14, Step::Drop)],
+            ),
             C::Board => ("BOARD", false, &[(20, Step::Cut(16))]),
             C::Holder => ("HOLDER", false, &[(21, Step::Cut(8))]),
             C::Uid => ("UID", true, &[(10, Step::Drop)]),
@@ -201,5 +209,26 @@ mod tests {
     #[test]
     fn on_a_terminal_of_80_columns() {
         insta::assert_snapshot!(shown(Room::Columns(80)));
+    }
+
+    #[test]
+    fn on_a_terminal_of_40_columns() {
+        let mut long = died();
+        long.board = "rack-imx8-with-a-rather-long-name".to_owned();
+        let table = |holds: &[Hold]| {
+            let chosen = choose(None, HOLD_COLUMNS, HoldColumn::USUAL).unwrap();
+            let table = chosen.table(holds, true, &clock());
+            table.lines(Room::Columns(40), false)
+        };
+        assert_eq!(
+            table(&[long, forced()]),
+            [
+                "BOARD                     HOLDER  HOW",
+                "rack-imx8-with-a-rath...  alice   died",
+                "rack1/imx8                bob     forced",
+            ]
+        );
+        let lines = table(&[died(), forced()]);
+        assert!(lines.iter().all(|line| line.len() <= 40), "{lines:#?}");
     }
 }
