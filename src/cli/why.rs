@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::client::{Asking, Clock, DirArgs, Pattern, Trouble, explain, put, select};
+use crate::inventory::accounts::{Accounts, System};
 use crate::inventory::suggest;
-use crate::schema::{Hold, StatusFile};
+use crate::schema::{Hold, MayTake, StatusFile};
 
 use super::status;
 
@@ -36,11 +38,17 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
     let clock = Clock::here(file.now_unix);
     let has_list = file.boards.iter().any(|board| board.inventory.is_some());
     let listed = file.boards.iter().any(|board| board.board == name);
+    let uid = rustix::process::getuid().as_raw();
+    let may_take = file.boards.iter().find(|board| board.board == name);
+    let may_take = may_take.and_then(|board| board.inventory.as_ref()?.may_take.as_ref());
+    // Whoever serves it may take everything.
+    let serves = std::fs::metadata(&dir.path).is_ok_and(|about| about.uid() == uid);
     let asking = Asking {
-        uid: rustix::process::getuid().as_raw(),
+        uid,
         board: for_a_shell(&name, args.board.as_bytes()),
         meant: meant(&file, &name, listed),
         unknown: has_list && !listed,
+        for_others: uid != 0 && !serves && may_take.is_some_and(|who| !is_among(uid, who)),
     };
     // It says enough without.
     let mut before: Vec<Hold> = dir.history().map_or(Vec::new(), |file| file.holds);
@@ -54,6 +62,23 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
         }
     }
     Ok(status::written(put(&text))?.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Whether who asks is one of those who may take a board. Of a name that cannot be looked
+/// up it is not known, and the refusal tells.
+fn is_among(uid: u32, who: &MayTake) -> bool {
+    let mut groups: Vec<u32> = rustix::process::getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|group| group.as_raw())
+        .collect();
+    groups.push(rustix::process::getgid().as_raw());
+    let is_user = |name: &String| System.user(name).map_or(true, |id| id == Some(uid));
+    let is_group = |name: &String| {
+        let id = System.group(name);
+        id.map_or(true, |id| id.is_some_and(|id| groups.contains(&id)))
+    };
+    who.users.iter().any(is_user) || who.groups.iter().any(is_group)
 }
 
 /// The board that may have been meant: that with the nearest name, where it is none of

@@ -17,6 +17,8 @@ pub struct Asking {
     pub meant: Option<String>,
     /// Whether there is a list of boards, and this one is not in it.
     pub unknown: bool,
+    /// Whether the inventory has it for others.
+    pub for_others: bool,
 }
 
 /// The lines about a board. `before` are its holds that ended, the oldest first.
@@ -252,9 +254,9 @@ fn advice(board: &Board, asking: &Asking) -> Vec<String> {
     if let Some(meant) = &asking.meant {
         add("if you meant another", format!("boardlock why {meant}"));
     }
-    let out = out_of_service(board).is_some();
+    let never = out_of_service(board).is_some() || asking.for_others;
     if board.state == "free" {
-        if out || asking.unknown {
+        if never || asking.unknown {
             add("see what there is", "boardlock status".to_owned());
         } else {
             add(
@@ -271,7 +273,7 @@ fn advice(board: &Board, asking: &Asking) -> Vec<String> {
                 format!("boardlock renew --lease 2h {name}"),
             );
         }
-        if !out {
+        if !never {
             add(
                 "take it once it is free",
                 format!("boardlock run {name} -- COMMAND"),
@@ -307,6 +309,7 @@ mod tests {
             board: board.board.clone(),
             meant: None,
             unknown: false,
+            for_others: false,
         };
         let lines = explain(board, before, &clock(), &asking);
         lines.join("\n")
@@ -370,6 +373,7 @@ mod tests {
             board: "beagel".to_owned(),
             meant: Some("beagle".to_owned()),
             unknown: true,
+            for_others: false,
         };
         let board = Board {
             board: "beagel".to_owned(),

@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         detached_boards_are_explained(ROOT, "setsid");
         what_is_free_says_how_to_take_it;
         users_are_told_what_they_may("busybox", ROOT);
+        what_is_for_others_is_not_offered("busybox", ROOT);
     ]
 }
 
@@ -118,4 +119,33 @@ fn users_are_told_what_they_may() {
     let asks = |line: &str| line.contains("ask who has it") && line.ends_with(" root");
     assert!(text.lines().any(asks), "{text}");
     assert!(!text.contains("release"), "{text}");
+}
+
+fn what_is_for_others_is_not_offered() {
+    let temp = tempfile::tempdir().unwrap();
+    let boards = temp.path().join("boards.toml");
+    let text = "[boards.theirs]\nusers = [1234]\n[boards.ours]\nusers = [65534, \"root\"]\n\
+                [boards.groups]\ngroups = [65534]\n[boards.held]\nusers = [1234]\n";
+    std::fs::write(&boards, text).unwrap();
+    let lab = Lab::new(&["--boards", boards.to_str().unwrap()]);
+    let copy = lab.dir().parent().unwrap().join("boardlock");
+    crate::lab::copy_program(crate::lab::BOARDLOCK.as_ref(), &copy);
+    let mut client = lab.shell();
+    client.ok("touch held");
+    for (board, offered) in [
+        ("theirs", false),
+        ("ours", true),
+        ("groups", true),
+        ("held", false),
+    ] {
+        let offer = format!("boardlock run {board} -- COMMAND");
+        let command = format!("{} why {board}", copy.display());
+        let text = lab.sh_as(NOBODY, "sh", &command).ok().stdout;
+        assert_eq!(text.contains(&offer), offered, "{text}");
+        assert_eq!(text.contains("  take it "), offered, "{text}");
+        assert!(text.contains("It can be taken by: "), "{text}");
+        // Root may take all of them.
+        let text = why(&lab, board);
+        assert!(text.contains(&offer), "{text}");
+    }
 }
