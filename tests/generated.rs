@@ -204,6 +204,38 @@ fn commands_and_flags_are_completed() {
     }
 }
 
+/// A PATH on which the boardlock that is tried comes first.
+fn path() -> std::ffi::OsString {
+    let mut path = Path::new(BOARDLOCK)
+        .parent()
+        .unwrap()
+        .as_os_str()
+        .to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    path
+}
+
+#[test]
+fn zsh_completes_at_the_first_tab() {
+    // What compinit and the completion system would have defined.
+    let script = r#"
+        fpath=(contrib/completions $fpath)
+        autoload -Uz _boardlock
+        compdef() { :; }
+        _describe() { print -rl -- ${(P)argv[-1]}; }
+        words=(boardlock mou) CURRENT=2
+        _boardlock"#;
+    let mut zsh = Command::new("zsh");
+    zsh.args(["-f", "-c", script])
+        .current_dir(root())
+        .env("PATH", path());
+    if let Some(output) = run(&mut zsh) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("mount"), "{output:?}");
+    }
+}
+
 #[test]
 fn bash_completes_with_the_file_that_is_installed() {
     let script = r#"
@@ -211,17 +243,10 @@ fn bash_completes_with_the_file_that_is_installed() {
         COMP_WORDS=(boardlock mount --sta); COMP_CWORD=2 COMP_TYPE=9
         _clap_complete_boardlock boardlock --sta mount
         echo "${COMPREPLY[@]}""#;
-    let mut path = PathBuf::from(BOARDLOCK)
-        .parent()
-        .unwrap()
-        .as_os_str()
-        .to_owned();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.args(["-c", script])
         .current_dir(root())
-        .env("PATH", path);
+        .env("PATH", path());
     if let Some(output) = run(&mut bash) {
         assert_eq!(
             String::from_utf8_lossy(&output.stdout),

@@ -83,8 +83,20 @@ fn script(shell: &str) -> io::Result<String> {
         "boardlock",
         &mut text,
     )?;
-    String::from_utf8(text).map_err(io::Error::other)
+    let mut text = String::from_utf8(text).map_err(io::Error::other)?;
+    if shell == "zsh" {
+        text.push_str(FIRST_CALL);
+    }
+    Ok(text)
 }
+
+/// zsh runs the file as the function of its name when that is called first: without this, the
+/// first Tab of a session would define the completion and complete nothing.
+const FIRST_CALL: &str = "\
+if [[ $funcstack[1] = _boardlock ]]; then
+    _clap_dynamic_completer_boardlock \"$@\"
+fi
+";
 
 /// A page: what clap knows, and what is written by hand in `contrib/man/NAME.more`.
 fn man(root: &Path, command: Command, section: &str) -> io::Result<String> {

@@ -47,9 +47,11 @@ pub fn command() -> Command {
 /// The boards that begin so: those that are held and, with an inventory, the free ones.
 fn boards(begin: &OsStr) -> Vec<CompletionCandidate> {
     let status = DirArgs::default().find().and_then(|dir| dir.status());
+    let shell = std::env::var_os(VARIABLE).unwrap_or_default();
     match (status, begin.to_str()) {
         (Ok(status), Some(begin)) => beginning(status, begin)
             .into_iter()
+            .filter(|board| offered(board, &shell))
             .map(CompletionCandidate::new)
             .collect(),
         _ => Vec::new(),
@@ -62,6 +64,14 @@ fn beginning(status: StatusFile, begin: &str) -> Vec<String> {
         .filter(|board| !board.temporary && board.board.starts_with(begin))
         .map(|board| board.board)
         .collect()
+}
+
+/// Whether a name can be put on the command line. Others choose the names of boards: bash
+/// takes what is completed as if it had been typed, while zsh and fish quote it, and one that
+/// begins with a dash is an option to all of them.
+fn offered(board: &str, shell: &OsStr) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@%+=,".contains(c);
+    !board.starts_with('-') && (shell != "bash" || board.chars().all(plain))
 }
 
 #[cfg(test)]
@@ -94,5 +104,21 @@ mod tests {
         assert_eq!(all(""), ["beagle", "rack1/beagle"]);
         assert_eq!(all("rack1/"), ["rack1/beagle"]);
         assert_eq!(all("/etc"), Vec::<String>::new(), "a path is the shell's");
+    }
+
+    #[test]
+    fn a_name_is_no_command() {
+        for name in ["beagle", "rack1/imx8-2", "a.b_c:d@e%f+g=h,i", "m\u{fc}ller"] {
+            assert!(offered(name, "bash".as_ref()), "{name}");
+        }
+        for name in [
+            "b;id", "$(id)", "`id`", "a b", "a|b", "a>b", "*", "a&", "#a", "~", "a'", "!1",
+        ] {
+            assert!(!offered(name, "bash".as_ref()), "{name}");
+            assert!(offered(name, "zsh".as_ref()), "it quotes {name}");
+        }
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(!offered("--force", shell.as_ref()));
+        }
     }
 }

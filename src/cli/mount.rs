@@ -27,7 +27,8 @@ Options for -o, separated by commas; a list inside one is separated by colons:
   boards=, lease=, open_wait=, one_shot=, wrapper=, session_manager=, max_boards=, max_per_user=,
   state=, log=, over    the same as the long options, which win over them; dashes do as well
 Options of mount(8) and fstab(5) that change nothing here (rw, nosuid, nodev, noexec, noatime,
-nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted.
+nofail, noauto, user, _netdev, defaults, x-systemd.*, comment= and the like) are accepted; it is
+mounted nosuid, nodev and noexec whatever they say. ro and remount are refused.
 
 DURATION is a number of seconds, or as 90s, 30m, 2h, 1d, 1h30m.
 

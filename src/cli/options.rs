@@ -133,18 +133,33 @@ pub const OWN: &[&str] = &[
     "no_allow_other",
 ];
 
-/// Options of mount(8), fstab(5) and systemd that change nothing here.
+/// Options of mount(8), fstab(5) and systemd that change nothing here. A lock directory is
+/// always mounted nosuid, nodev and noexec; mount(8) passes their opposites on for a line with
+/// `user=NAME`, or with `users,exec`.
 const GENERIC: &[&str] = &[
     "rw",
+    "suid",
     "nosuid",
+    "dev",
     "nodev",
+    "exec",
     "noexec",
+    "atime",
     "noatime",
+    "diratime",
     "nodiratime",
     "relatime",
     "norelatime",
     "strictatime",
+    "nostrictatime",
     "lazytime",
+    "nolazytime",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    "symfollow",
+    "nosymfollow",
     "async",
     "sync",
     "dirsync",
@@ -156,7 +171,9 @@ const GENERIC: &[&str] = &[
     "users",
     "nousers",
     "owner",
+    "noowner",
     "group",
+    "nogroup",
     "_netdev",
     "defaults",
     "silent",
@@ -166,18 +183,6 @@ const GENERIC: &[&str] = &[
 /// Options that cannot be had, and the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("ro", "taking a lock is a write; remove it"),
-    (
-        "suid",
-        "nothing in a lock directory can be run; it is always mounted nosuid",
-    ),
-    (
-        "dev",
-        "a lock directory holds no devices; it is always mounted nodev",
-    ),
-    (
-        "exec",
-        "nothing in a lock directory can be run; it is always mounted noexec",
-    ),
     (
         "remount",
         "options are fixed while it is served; stop the daemon and start it with the new ones",

@@ -194,10 +194,18 @@ X
         as setsid -w sh -c 'touch /run/home/locks/b && cat /run/home/locks/b' | sed -n 3,4p
         as umount /run/home/locks 2>&1 || as fusermount3 -u /run/home/locks
         all
+        # mount(8) passes on what undoes the nosuid of `user`; it is mounted so all the same.
+        cat >fstab <<X
+boardlock /run/b boardlock noauto,users,exec,suid,dev,nosymfollow,log=$log 0 0
+X
+        mkdir /run/b; mount /run/b
+        findmnt -rno OPTIONS -t fuse.boardlock /run/b | grep -o nosuid,nodev,noexec
+        umount /run/b
         "#,
     )
     .ok();
-    let wanted = "boardlock fuse.boardlock\nstate held\nholder nobody\nnone\n";
+    let wanted = "boardlock fuse.boardlock\nstate held\nholder nobody\nnone\n\
+                  nosuid,nodev,noexec\n";
     assert_eq!(output.stdout, wanted, "{output}");
 }
 
