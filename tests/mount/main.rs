@@ -61,6 +61,7 @@ mod smoke;
 mod status;
 mod survival;
 mod tbot;
+mod terminals;
 mod times;
 mod tmux;
 mod unmounted;
@@ -128,6 +129,7 @@ fn main() -> std::process::ExitCode {
         manager::tests(),
         upgrade::tests(),
         tbot::tests(),
+        terminals::tests(),
         times::tests(),
         unmounted::tests(),
         users::tests(),
