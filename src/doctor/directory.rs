@@ -105,12 +105,14 @@ pub(super) fn examine(machine: &Machine, dir: &Path) -> Vec<Finding> {
             return findings;
         }
     };
+    // A name by links (/var/run/locks) is no other directory.
+    let dir = &machine.without_links(dir);
     let below = mounts
         .iter()
-        .any(|mount| mount.point == dir && mount.ours());
+        .any(|mount| mount.point == *dir && mount.ours());
     let shut = mounts.iter().any(|mount| {
         let mut options = mount.options.split(',');
-        mount.point == dir && !mount.ours() && options.any(|option| option == "ro")
+        mount.point == *dir && !mount.ours() && options.any(|option| option == "ro")
     });
     let top = topmost(mounts, dir);
     findings.push(match top {

@@ -211,7 +211,7 @@ pub(super) fn apparmor(machine: &Machine, dir: &Path) -> Option<Finding> {
     let told = local
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
-        .any(|line| line.contains(&name));
+        .any(|line| names(line, &name));
     if told {
         Some(Finding::ok(format!(
             "AppArmor: {LOCAL} has rules for {name}"
@@ -226,4 +226,12 @@ pub(super) fn apparmor(machine: &Machine, dir: &Path) -> Option<Finding> {
             ),
         ))
     }
+}
+
+/// Whether a rule has this directory in it, and not only one whose name begins so.
+fn names(rule: &str, dir: &str) -> bool {
+    let mut after = rule
+        .match_indices(dir)
+        .map(|(at, _)| &rule[at + dir.len()..]);
+    after.any(|after| !after.starts_with(|c: char| c.is_alphanumeric() || "-_.".contains(c)))
 }

@@ -18,6 +18,9 @@ use crate::printable::printable;
 
 pub use directory::configured;
 
+/// How many links the kernel follows for one name.
+const LINKS: usize = 40;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -115,6 +118,30 @@ impl Machine {
     fn place(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A directory as mounts are listed, without links. It is not looked into: whoever serves
+    /// it may not answer.
+    fn without_links(&self, dir: &Path) -> PathBuf {
+        let mut place = self.place(dir);
+        for _ in 0..LINKS {
+            let Some((above, name)) = place.parent().zip(place.file_name()) else {
+                break;
+            };
+            let Ok(above) = fs::canonicalize(above) else {
+                break;
+            };
+            let found = above.join(name);
+            place = match fs::read_link(&found) {
+                Ok(target) => above.join(target),
+                Err(_) => {
+                    let below = fs::canonicalize(&self.root).ok();
+                    let below = below.and_then(|root| found.strip_prefix(root).ok());
+                    return below.map_or(found.clone(), |below| Path::new("/").join(below));
+                }
+            };
+        }
+        dir.to_owned()
     }
 
     fn read(&self, path: &str) -> io::Result<String> {

@@ -183,6 +183,11 @@ fn apparmor() {
     );
     made.file("/etc/apparmor.d/local/fusermount3", "# /srv/locks/\n");
     made.is(&dirs, "AppArmor", Level::Warn, &[]);
+    made.file(
+        "/etc/apparmor.d/local/fusermount3",
+        "umount /srv/locks-2/,\n",
+    );
+    made.is(&dirs, "AppArmor", Level::Warn, &[]);
     made.file("/etc/apparmor.d/local/fusermount3", "umount /srv/locks/,\n");
     made.is(&dirs, "AppArmor", Level::Ok, &[]);
     for dir in ["/home/alice/locks", "/tmp/locks", "/run/user/1001/locks"] {

@@ -40,6 +40,12 @@ fn it_tells_a_served_directory_from_a_stale_and_an_exposed_one() {
     says(&doctor(&[&dir]).ok(), "ok ", &served);
     // It finds those that are mounted by itself.
     says(&doctor(&[]), "ok ", &served);
+    // By whatever name.
+    std::os::unix::fs::symlink("locks", site.path("link")).unwrap();
+    std::os::unix::fs::symlink(site.path("link"), site.path("links")).unwrap();
+    for name in ["link", "links/", "locks/../locks", "locks/../links"] {
+        says(&doctor(&[&site.path(name)]).ok(), "ok ", &served);
+    }
     daemon.kill();
     let stale = doctor(&[&dir]).fails(1);
     says(&stale, "fail ", "a stale mount");
