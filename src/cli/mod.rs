@@ -149,7 +149,8 @@ fn for_each_board(
     act: impl Fn(&LockDirectory, &BoardName) -> Result<String, String>,
 ) -> ExitCode {
     use std::io::Write;
-    let dir = match dir.find() {
+    let found = dir.find().and_then(|dir| dir.answers().map(|()| dir));
+    let dir = match found {
         Ok(dir) => dir,
         Err(trouble) => {
             complain(&trouble.to_string());

@@ -84,8 +84,8 @@ fn renew(dir: &LockDirectory, board: &BoardName, value: &[u8]) -> Result<String,
                  boardlock run {board} -- CMD"
             ),
             Errno::NODATA => format!(
-                "cannot renew {board}: no lease applies to it; say how long you need it: \
-                 boardlock renew --lease 2h {board}"
+                "cannot renew {board}: no lease applies to it; it is {who}; say how long it is \
+                 needed: boardlock renew --lease 2h {board}"
             ),
             Errno::NOENT => free,
             error => format!(

@@ -9,7 +9,7 @@ use clap::{Args, ColorChoice};
 
 use crate::client::{
     BOARD_COLUMNS, BoardColumn, Changes, Chosen, Clock, DirArgs, LockDirectory, Pattern, Screen,
-    Trouble, Woken, choose, end_by, put, select,
+    Trouble, Woken, choose, end_by, listed, put, select,
 };
 use crate::inventory::suggest;
 use crate::schema::{Board, StatusFile};
@@ -135,12 +135,8 @@ fn status(args: &StatusArgs, chosen: &Chosen<BoardColumn>) -> Result<ExitCode, T
 /// What is to be said where there is an inventory and a board that was named is not in it:
 /// it is not free, it cannot be had.
 fn unlisted(boards: &[Board], asked: &[Pattern]) -> Option<Trouble> {
-    if !boards.iter().any(|board| board.inventory.is_some()) {
-        return None;
-    }
-    let is_there = |name: &&str| boards.iter().any(|board| board.board == **name);
     let mut names = asked.iter().filter_map(Pattern::name);
-    let name = names.find(|name| !is_there(name))?;
+    let name = names.find(|name| !listed::is_known(boards, name))?;
     let listed = boards.iter().map(|board| board.board.as_bytes());
     let meant = match suggest::nearest(name.as_bytes(), listed) {
         Some(nearest) => format!("; did you mean {}?", String::from_utf8_lossy(nearest)),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::client::{Asking, Clock, DirArgs, Pattern, Trouble, explain, put, select};
+use crate::client::{Asking, Clock, DirArgs, Pattern, Trouble, explain, listed, put, select};
 use crate::inventory::accounts::{Accounts, System};
 use crate::inventory::suggest;
 use crate::schema::{Hold, MayTake, StatusFile};
@@ -36,7 +36,6 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
     let name = dir.board(&args.board)?.to_string();
     let file = dir.status_looked_up()?;
     let clock = Clock::here(file.now_unix);
-    let has_list = file.boards.iter().any(|board| board.inventory.is_some());
     let listed = file.boards.iter().any(|board| board.board == name);
     let uid = rustix::process::getuid().as_raw();
     let may_take = file.boards.iter().find(|board| board.board == name);
@@ -47,7 +46,7 @@ fn why(args: &WhyArgs) -> Result<ExitCode, Trouble> {
         uid,
         board: for_a_shell(&name, args.board.as_bytes()),
         meant: meant(&file, &name, listed),
-        unknown: has_list && !listed,
+        unknown: !listed::is_known(&file.boards, &name),
         for_others: uid != 0 && !serves && may_take.is_some_and(|who| !is_among(uid, who)),
     };
     // It says enough without.

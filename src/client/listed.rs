@@ -9,7 +9,7 @@ use super::pattern::is_temporary_name;
 use super::times::Clock;
 use crate::inventory::suggest;
 use crate::printable::printable;
-use crate::schema::{Listed, StatusFile};
+use crate::schema::{Board, Listed, StatusFile};
 
 /// Says it, and what to type next, where the inventory does not have a board that nobody
 /// has, or has it as out of service.
@@ -22,13 +22,7 @@ pub fn in_the_way(dir: &LockDirectory, board: &BoardName) -> Option<String> {
     if let Some(found) = status.boards.iter().find(|told| told.board == name) {
         return out_of_service(found.inventory.as_ref()?);
     }
-    let above = std::iter::successors(board.above(), BoardName::above);
-    let is_somebodys = |board: &BoardName| {
-        let name = board.to_string();
-        status.boards.iter().any(|told| told.board == name)
-    };
-    // In a directory that somebody has taken all names are his.
-    if is_temporary_name(&name) || above.into_iter().any(|above| is_somebodys(&above)) {
+    if is_known(&status.boards, &name) {
         return None;
     }
     let path = dir.file(board);
@@ -36,6 +30,21 @@ pub fn in_the_way(dir: &LockDirectory, board: &BoardName) -> Option<String> {
         return Some(directory(&path));
     }
     Some(unknown(&status, &name))
+}
+
+/// Whether a name is a board's, or may be used though it is none: all may without an
+/// inventory, those that lock tools make for a moment, and in a directory that somebody has
+/// taken all names are his.
+pub fn is_known(boards: &[Board], name: &str) -> bool {
+    let find = |name: &str| boards.iter().find(|board| board.board == name);
+    // What the inventory has as a directory is no board.
+    let is_somebodys =
+        |name| find(name).is_some_and(|board| board.kind.as_deref() == Some("directory"));
+    let mut above = name.match_indices('/').map(|(at, _)| name.split_at(at).0);
+    boards.iter().all(|board| board.inventory.is_none())
+        || find(name).is_some()
+        || is_temporary_name(name)
+        || above.any(is_somebodys)
 }
 
 fn unknown(status: &StatusFile, name: &str) -> String {

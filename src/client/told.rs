@@ -67,6 +67,18 @@ impl LockDirectory {
         self.read("history.json")
     }
 
+    /// Whether it is served to who asks.
+    ///
+    /// # Errors
+    /// When it is not; says what to do.
+    pub fn answers(&self) -> Result<(), Trouble> {
+        let about = std::fs::metadata(&self.path);
+        about.map_or_else(
+            |error| Err(self.unreadable("status.json", &error)),
+            |_| Ok(()),
+        )
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T, Trouble> {
         let text = self
             .text(name, None)

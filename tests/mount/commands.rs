@@ -124,6 +124,10 @@ fn renew_says_until_when() {
     assert!((7100..=7200).contains(&left), "{left}");
     // Without a lease that applies it is to be said for how long.
     holder.ok("! ../boardlock renew b");
+    lab.sh("bash", "touch e; $BOARDLOCK renew e")
+        .fails(1)
+        .said("no lease applies to it; it is held by root, pid ")
+        .said("boardlock renew --lease 2h e");
     let other = lab
         .sh_as(1234, "bash", "../boardlock renew --lease 1d b")
         .fails(1);
@@ -300,6 +304,9 @@ fn it_asks_on_a_terminal() {
     becomes_free(&lab, "b");
     // Ctrl-C is an answer, too.
     holder.ok("touch('b')");
+    // What is still on the screen is no question.
+    terminal.say("clear; echo be''gin");
+    terminal.shows("begin");
     terminal.say("clear; $BOARDLOCK release b");
     terminal.shows("Release it? [y/N]");
     terminal.press("C-c");

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::lab::{BOARDLOCK, Lab, NOBODY};
 use crate::process::{PATIENCE, Running, eventually};
+use crate::site::Site;
 use crate::tmux::Tmux;
 use crate::trial::ROOT;
 
@@ -34,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
         names_and_commands_reach_no_terminal_raw("bash", "python3");
         others_see_it_too(ROOT);
         errors_say_what_to_type;
+        a_dead_mount_says_how_to_start_it;
         output_that_cannot_be_written_is_told("sh");
     ]
 }
@@ -266,6 +268,15 @@ fn with_an_inventory_all_boards_are_listed() {
             .fails(1)
             .said("there is no board beagel in the inventory; did you mean beagle?");
     }
+    lab.sh("sh", "$BOARDLOCK status beagle/pid")
+        .fails(1)
+        .said("there is no board beagle/pid in the inventory");
+    // In a directory that somebody has all names are his.
+    client.ok("mkdir rack/imx8");
+    lab.sh("sh", "$BOARDLOCK status -q rack/imx8/pid").fails(3);
+    let text = said(&lab, "$BOARDLOCK why rack/imx8/pid");
+    assert!(text.starts_with("rack/imx8/pid is free.\n"), "{text}");
+    client.ok("rmdir rack/imx8");
     let text = said(&lab, "$BOARDLOCK why imx8");
     assert!(
         text.starts_with("There is no board imx8 in the inventory.\n"),
@@ -592,6 +603,45 @@ fn others_see_it_too() {
     crate::lab::copy_program(BOARDLOCK.as_ref(), &copy);
     let command = format!("{} status -n -o board,holder", copy.display());
     assert_eq!(lab.sh_as(NOBODY, "sh", &command).ok().stdout, "a  root\n");
+}
+
+fn a_dead_mount_says_how_to_start_it() {
+    let site = Site::new();
+    let mut daemon = site.serve("locks", &["--state", "none"]);
+    // With no state the end of the one that serves is the end; this one unmounts nothing.
+    let serves = crate::lab::serving(daemon.pid());
+    daemon.signal(Signal::KILL);
+    daemon.ended(PATIENCE).expect("it does not end");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(serves.try_into().unwrap()).unwrap(),
+        Signal::KILL,
+    )
+    .ok();
+    let locks = site.path("locks");
+    eventually("nobody serves it", PATIENCE, || {
+        std::fs::metadata(&locks).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    });
+    for command in [
+        &["status"][..],
+        &["status", "--watch"],
+        &["history"],
+        &["why", "b"],
+        &["run", "b", "--", "true"],
+        &["wait", "b"],
+        &["renew", "b"],
+        &["release", "b"],
+    ] {
+        let mut client = std::process::Command::new(BOARDLOCK);
+        client.args(command).env("BOARDLOCK_DIR", &locks);
+        let output = Running::start(client).wait(PATIENCE);
+        let said = &output.stderr;
+        let remedy = format!("boardlock mount {}", locks.display());
+        assert!(
+            !output.status.success() && said.contains(&remedy),
+            "{output}"
+        );
+        assert!(said.contains("nobody serves "), "{output}");
+    }
 }
 
 fn errors_say_what_to_type() {
