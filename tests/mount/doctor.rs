@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::lab::BOARDLOCK;
-use crate::process::{Output, PATIENCE, Running};
+use crate::process::{Output, PATIENCE, Running, eventually};
 use crate::site::{Site, end};
 use crate::trial::ROOT;
 
@@ -47,6 +47,10 @@ fn it_tells_a_served_directory_from_a_stale_and_an_exposed_one() {
         says(&doctor(&[&site.path(name)]).ok(), "ok ", &served);
     }
     daemon.kill();
+    // The process that serves ends with it, a moment later.
+    eventually("nobody serves it", PATIENCE, || {
+        std::fs::metadata(&dir).is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    });
     let stale = doctor(&[&dir]).fails(1);
     says(&stale, "fail ", "a stale mount");
     says(&stale, "      ", "umount -l");
