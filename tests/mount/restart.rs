@@ -308,9 +308,16 @@ fn losers_stay_losers() {
 }
 
 fn what_ended_is_remembered() {
-    let mut served = Served::new(&[]);
+    let place = Site::new();
+    let state = place.path("state");
+    let mut served = Served::new(&["--state", state.to_str().unwrap()]);
     let mut one = served.shell();
     assert_eq!(tell(&mut one, "touch $L/a $L/b; rm $L/a"), "= 0");
+    // A little later than it ends, which a kill can be faster than.
+    eventually("it is written", PATIENCE, || {
+        let history = fs::read_to_string(place.path("state.history"));
+        history.is_ok_and(|text| text.contains("released"))
+    });
     served.kill();
     drop(one);
     served.start();
