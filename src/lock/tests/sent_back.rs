@@ -22,6 +22,20 @@ fn impatient() -> (Lab, Handle, Handle) {
     (lab, file, bobs)
 }
 
+/// Bob, who shared the board with alice, has been sent back from waiting for it alone, and
+/// it comes to him while he is away.
+fn away_with_a_shared_lock() -> (Lab, Handle) {
+    let (mut lab, file, bobs) = impatient();
+    lab.unflock(&alice(), file);
+    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
+    lab.fcntl(&bob(), bobs, 2, (0, 9), Shared).unwrap();
+    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
+    lab.pass(10);
+    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
+    lab.unfcntl(&alice(), file, 1, (0, 9));
+    (lab, file)
+}
+
 #[test]
 fn a_wait_that_is_sent_back_keeps_its_place() {
     let (mut lab, file, bobs) = impatient();
@@ -81,14 +95,7 @@ fn who_does_not_come_back_loses_the_place() {
 
 #[test]
 fn who_does_not_come_back_keeps_what_it_had() {
-    let (mut lab, file, bobs) = impatient();
-    lab.unflock(&alice(), file);
-    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
-    lab.fcntl(&bob(), bobs, 2, (0, 9), Shared).unwrap();
-    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
-    lab.pass(10);
-    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
-    lab.unfcntl(&alice(), file, 1, (0, 9));
+    let (mut lab, file) = away_with_a_shared_lock();
     assert_eq!(
         lab.fcntl(&alice(), file, 1, (0, 9), Shared),
         Err(Refusal::BusyNow)
@@ -171,14 +178,7 @@ fn two_of_an_open_file_that_do_not_come_back_leave_no_lock() {
 
 #[test]
 fn who_does_not_come_back_gets_nothing_of_a_board_that_was_removed() {
-    let (mut lab, file, bobs) = impatient();
-    lab.unflock(&alice(), file);
-    lab.fcntl(&alice(), file, 1, (0, 9), Shared).unwrap();
-    lab.fcntl(&bob(), bobs, 2, (0, 9), Shared).unwrap();
-    let wait = lab.wait_fcntl(&bob(), bobs, 2, (0, 9), Exclusive).unwrap();
-    lab.pass(10);
-    lab.table.leave(wait, Refusal::Interrupted, &lab.now);
-    lab.unfcntl(&alice(), file, 1, (0, 9));
+    let (mut lab, file) = away_with_a_shared_lock();
     // Bob has it, and his user gives it back by `rm`.
     lab.rm(&root(), "b").unwrap();
     assert!(lab.is_free("b"));
